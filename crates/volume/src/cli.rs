@@ -1,6 +1,6 @@
 //! Implements `evenkeel volume`: shows, creates, grows, attaches and removes volumes. The
-//! submodules do the rest. The state comes from the running supervisor. Creating, growing and
-//! removing happens in the command, with the privileges of the caller.
+//! submodules implement the other subcommands. The state comes from the running supervisor. The
+//! command itself creates, grows and removes replicas, with the privileges of the caller.
 
 #![allow(
     clippy::missing_errors_doc,
@@ -245,7 +245,8 @@ pub fn served(name: &str) -> io::Result<PathBuf> {
     Ok(socket)
 }
 
-/// Waits until clients can use a new volume. A volume with two copies has its socket before that.
+/// Waits until clients can use a new volume; false if that takes longer than `SERVED_LIMIT`. A
+/// volume with two copies has its socket before that.
 pub fn is_usable(matches: &ArgMatches, name: &str) -> bool {
     let until = Instant::now() + SERVED_LIMIT;
     loop {

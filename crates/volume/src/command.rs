@@ -1,13 +1,13 @@
-//! Creates and removes the replica of a volume on this node, for `evenkeel volume create` and
-//! `remove`. The commands send no message to the volume role: the lock of the backing store shows
-//! whether the role uses it.
+//! Creates, removes and renames the replica of a volume on this node, for commands such as
+//! `evenkeel volume create` and `remove`. The commands send no message to the volume role: the lock
+//! of the backing store shows whether the role uses it.
 
 use crate::config::Spec;
 use crate::device::{self, Backing, DeviceError, LeftoverFiles, Snapshot, SnapshotError, snapshot};
 use crate::layout::{CopyIdentity, LayoutError, Metadata, Superblock, SyncState, VolumeId};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-/// Reason why a replica was not created or removed.
+/// Reason why a replica was not created, opened, renamed or removed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CommandError {
     #[error(transparent)]
@@ -46,7 +46,8 @@ pub fn create(
 /// Creates the replica of a volume as a clone of a snapshot.
 ///
 /// # Errors
-/// The backing store is refused, or is not on the snapshot's file system. Nothing was created.
+/// The snapshot is larger than the volume, or the backing store is refused or not on the snapshot's
+/// file system. Nothing was created.
 pub fn create_from(name: &str, spec: &Spec, snapshot: &Snapshot) -> Result<VolumeId, CommandError> {
     if snapshot.size_bytes > spec.size_bytes {
         let (has, size) = (snapshot.size_bytes, spec.size_bytes);
@@ -183,7 +184,8 @@ impl Removable {
         self.layout.head().volume
     }
 
-    /// Name of the volume in the metadata; None if an earlier version created it without one.
+    /// Name of the volume in the metadata; None if an earlier release created the volume without
+    /// storing it.
     pub fn name(&self) -> Option<&str> {
         self.layout.name()
     }

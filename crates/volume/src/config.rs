@@ -1,4 +1,6 @@
-//! Defines the configuration of the volumes of this node, as the volume role receives it.
+//! Defines the configuration of the volumes of this node, as the volume role receives it, and
+//! compares a new configuration with the current one. Defines the state that a process of the role
+//! saves for its successor.
 
 use crate::device::{self, Backing, LogicalVolume};
 use crate::link::dial::ReplicationLink;
@@ -21,8 +23,7 @@ pub struct Volumes(
 );
 
 impl Volumes {
-    /// Returns the resources that only one instance of the program may use at a time, one per
-    /// line.
+    /// Returns the resources that only one instance of Evenkeel may use at a time, one per line.
     pub fn resources(&self) -> Vec<String> {
         let names = self.0.keys().chain(self.1.keys());
         let names = names.map(|name| Resource::new(ResourceKind::Volume, name));
@@ -100,7 +101,7 @@ impl KeptState {
         part::codec::encode(&(&self.users, &self.waiting))
     }
 
-    /// Decodes a saved state. The format of earlier versions has the users alone; an unreadable
+    /// Decodes a saved state. The format of earlier releases has the users alone; an unreadable
     /// state counts as empty.
     pub fn decode(bytes: &[u8]) -> KeptState {
         let users = || {
@@ -182,8 +183,9 @@ impl Spec {
         self.pair.is_some() || self.verify.is_some()
     }
 
-    /// Returns whether a running volume can continue with this configuration instead of `before`:
-    /// the same, or with one node instead of two.
+    /// Returns whether a running volume can continue with this configuration instead of `before`.
+    /// The backing store, the access and the use of checksums must be equal, and the nodes equal or
+    /// one instead of two. The size and the resync rate may differ.
     pub fn continues(&self, before: &Spec) -> bool {
         let leaves =
             |pair: &ReplicaPair| self.pair.is_none() && self.node.as_ref() == Some(&pair.me);

@@ -50,7 +50,7 @@ impl OverwriteKind {
 pub struct OverwriteMark(NonZeroU64);
 
 impl OverwriteMark {
-    /// Creates the mark of a command that begins now, in seconds since 1970.
+    /// Creates the mark of a command. `seconds`: start of the command, seconds since 1970.
     pub fn new(kind: OverwriteKind, seconds: u64, random: u16) -> OverwriteMark {
         let seconds = seconds & ((1 << SECONDS_BITS) - 1);
         let kind = (kind as u64) << (SECONDS_BITS + RANDOM_BITS);
@@ -68,7 +68,7 @@ impl OverwriteMark {
         self.0.get()
     }
 
-    /// Kind of the command; None if a newer version of the program has set the mark.
+    /// Kind of the command; None if a newer release has set the mark.
     pub fn kind(self) -> Option<OverwriteKind> {
         let number = self.number() >> (SECONDS_BITS + RANDOM_BITS);
         KINDS.into_iter().find(|kind| *kind as u64 == number)

@@ -1,6 +1,6 @@
-//! Attaches a volume to this host as a block device `/dev/nbdN`: the kernel's nbd driver becomes a
-//! client of the volume's Unix socket. The driver supports only simple replies, so the handshake
-//! negotiates no structured ones.
+//! Attaches a volume to this host as a block device `/dev/nbdN`, and detaches it. The kernel's nbd
+//! driver becomes an NBD client of the volume's Unix socket. The driver supports only simple
+//! replies, so the handshake negotiates no structured replies.
 //!
 //! Not tested against a kernel with the driver. Tests cover the messages (`netlink`) and the
 //! handshake.
@@ -53,7 +53,8 @@ fn backend(name: &str) -> String {
     format!("evenkeel:{name}")
 }
 
-/// Number of the volume's device, if it is attached. `devices` is `/sys/block`.
+/// Number `N` of the volume's device `/dev/nbdN`; None if the volume is not attached. `devices` is
+/// `/sys/block`.
 fn attached(devices: &Path, name: &str) -> Option<u32> {
     let wanted = backend(name);
     let entries = std::fs::read_dir(devices).ok()?;

@@ -1,6 +1,6 @@
 //! Sets the mark "incomplete" on a volume before a command replaces its content, and removes the
-//! mark when the command says that all data is on stable storage. A command that is killed leaves
-//! the mark, and then only commands may open the volume.
+//! mark when the command reports that all data is on stable storage. A command that is killed
+//! leaves the mark, and then only commands may open the volume.
 
 use super::order::tell;
 use super::transfer::Stopped;
@@ -14,8 +14,8 @@ use part::status::{Overwriting, VolumeReport};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::time::{Duration, Instant};
 
-/// Timeout until the mark is stored or removed, and the poll interval. With two copies, a majority
-/// of the cluster has to record it.
+/// Timeout until the mark is stored or removed. With two copies, a majority of the cluster has to
+/// record the change.
 const RECORD_MAX: Duration = Duration::from_secs(20);
 const RECORD_LOOK: Duration = Duration::from_millis(50);
 const OPEN_MAX: Duration = Duration::from_secs(2);

@@ -18,8 +18,8 @@ use std::io::{Write, stderr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Number of waits for the next second, if a snapshot of the current second exists already. All
-/// waits together last more than a second.
+/// Maximum number of retries after a pause, if a snapshot of the current second exists already. All
+/// pauses together last more than a second.
 const TRIES_MAX: u32 = 15;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -47,7 +47,8 @@ fn manual(matches: &ArgMatches, spec: &Spec, name: &str) -> Result<Snapshot, Str
     now(spec, name, SnapshotReason::Manual).map_err(|error| error.to_string())
 }
 
-/// Refuses an incomplete volume or copy. Without a running instance, that cannot be checked.
+/// Refuses a volume that is marked as incomplete, or whose local copy is incomplete. Without a
+/// running instance, neither can be checked.
 pub fn is_complete(matches: &ArgMatches, spec: &Spec, name: &str) -> Result<(), String> {
     let (_, instance) = section(matches, name)?;
     if instance.is_none() {

@@ -1,5 +1,6 @@
 //! `evenkeel volume export` and `import`: copy a whole volume to a file or a stream, and a raw disk
-//! into a volume. Both commands are NBD clients of the volume's socket, as QEMU is.
+//! into a volume. The commands are NBD clients of the volume's socket, as QEMU is. Other commands
+//! that fill a volume, such as a restore, use the same functions.
 
 use super::overwrite::Overwrite;
 use super::progress::{DRAW_EVERY, ProgressDisplay, amount};
@@ -184,7 +185,8 @@ pub fn copy(
     Ok(shown.summary(&progress))
 }
 
-/// Runs a function on a thread. While the function runs, shows the progress and handles signals.
+/// Runs a function on a thread, and shows the progress while it runs. A signal ends the wait, and
+/// returns `Stopped::By`.
 pub(super) fn watched<T: Send + 'static>(
     what: &str,
     progress: &Progress,
@@ -385,7 +387,7 @@ pub fn import(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Reason why a volume does not contain the source.
+/// Reason why a volume was not filled from a source.
 pub enum Unfilled {
     /// The error occurred before anything was written.
     Before(Stopped),
@@ -394,8 +396,9 @@ pub enum Unfilled {
 }
 
 impl Unfilled {
-    /// Returns the same error for a volume that is filled after others (`others`: another one was
-    /// filled already, so data was written).
+    /// Returns the error for one of several volumes that a command fills. With `others`, the
+    /// command has filled another volume before, so data was written, and `Before` becomes
+    /// `During`.
     pub fn behind(self, others: bool) -> Unfilled {
         match self {
             Unfilled::Before(error) if others => Unfilled::During(error),

@@ -124,7 +124,8 @@ fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Verify
     }
 }
 
-/// Sends the order to verify. Returns when the previous verify started.
+/// Sends the order to verify. Also returns the start time of the previous verify, which
+/// distinguishes its status from that of the new one.
 fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), String> {
     let (instance, report) = load_volume_report(matches)?;
     let subject = find(&report, name)?;

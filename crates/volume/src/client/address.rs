@@ -38,7 +38,7 @@ pub enum AddressError {
 }
 
 impl Address {
-    /// Returns whether the word begins with an NBD scheme, valid or not.
+    /// Returns whether the word is a URI whose scheme begins with `nbd`, supported or not.
     pub fn is_uri(word: &str) -> bool {
         let scheme = word.split_once("://").map(|(scheme, _)| scheme);
         scheme.is_some_and(|scheme| scheme.starts_with("nbd"))

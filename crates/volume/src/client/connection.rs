@@ -34,8 +34,8 @@ pub(super) fn is_silence(error: &io::Error) -> bool {
     )
 }
 
-/// Returns an error that names the handshake's timeout: the kernel's error text would be
-/// misleading.
+/// Replaces the kernel's misleading error of an expired timeout by one that names the timeout of
+/// the handshake. Returns other errors unchanged.
 fn silent(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => {

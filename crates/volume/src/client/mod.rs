@@ -1,7 +1,6 @@
 //! Implements a blocking NBD client for commands, with several requests in flight. After a broken
 //! connection the client reconnects for a while and repeats the requests that have no reply,
 //! because the server of a volume may be replaced at any time.
-//! server of a volume may be replaced at any time.
 //!
 //! The client knows nothing of volumes, and never repeats a request that has a reply. An
 //! acknowledged write survives a replacement of the server process, but only a flush guarantees
@@ -35,7 +34,7 @@ const REOPENED_MAX: u32 = 40;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NbdRequest {
-    /// Offset and length, bytes; so in `Zeroes` and `Status`.
+    /// Offset and length, bytes, as in `Zeroes` and `Status`.
     Read(u64, u32),
     Write(u64, Vec<u8>),
     Zeroes(u64, u32),
@@ -47,7 +46,7 @@ pub enum NbdRequest {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NbdReply {
     Data(u64, Vec<u8>),
-    /// Offset and length of a completed write, bytes.
+    /// Offset and length of a completed write or zeroing, bytes.
     Changed(u64, u64),
     /// Extents from this offset on. The last one may end before or after the end of the requested
     /// range.
@@ -143,8 +142,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to a volume of this program, without a receive timeout: a disk may stall, and a
-    /// volume may wait for its majority.
+    /// Connects to a volume of Evenkeel, without a receive timeout: a disk may stall, and a volume
+    /// may wait for its majority.
     ///
     /// # Errors
     /// The server cannot be reached, or does not offer the export.
@@ -152,9 +151,8 @@ impl Client {
         Client::open(address, None, Arc::default())
     }
 
-    /// Connects to a volume of this program as a named user. If the connection breaks and another
-    /// user may have had the volume before the client has reconnected, the client ends with an
-    /// error.
+    /// Connects to a volume of Evenkeel as a named user. If the connection breaks and another user
+    /// may have had the volume before the client has reconnected, the client ends with an error.
     ///
     /// # Errors
     /// The server cannot be reached, or does not offer the export.

@@ -85,7 +85,7 @@ impl DiskChecksum {
     }
 }
 
-/// Consecutive chunks.
+/// Content of consecutive chunks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Batch {
     pub first: u64,
@@ -158,7 +158,7 @@ impl ChunkSplitter<'_> {
     }
 }
 
-/// Reads the first `size` bytes of a disk, starting at a chunk. `give` returns false to stop.
+/// Reads a disk from the chunk `from` to the offset `size`, bytes. `give` returns false to stop.
 ///
 /// # Errors
 /// The source failed.

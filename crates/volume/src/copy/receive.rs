@@ -18,7 +18,7 @@ const WANTED_MAX: usize = 16 * OFFER_CHUNKS_MAX;
 const REQUESTS_MAX: usize = 16;
 const READ_BYTES: u64 = 512 << 10;
 const ZEROES_BYTES_MAX: u64 = 256 << 20;
-/// Interval of flushes, bytes. Another connection can resume after each flush.
+/// Interval of flushes, bytes. After a broken connection the copy resumes at the last flush.
 const STABLE_BYTES: u64 = 256 << 20;
 const CHECKED_BYTES: u64 = 64 << 20;
 

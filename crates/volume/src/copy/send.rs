@@ -1,6 +1,7 @@
 //! Sends a copy to another node. One thread reads the source, one computes and offers checksums,
-//! and the calling thread sends the requested chunks. Offered chunks stay in memory until then, so
-//! their content matches the offer even if the source changes.
+//! and the calling thread sends the requested chunks. Offered chunks stay in memory until the
+//! target has requested or declined them, so their content matches the offer even if the source
+//! changes.
 
 use super::chunk::{self, Batch, CHUNK_BYTES, ChunkCompressor, ChunkRun, DiskChecksum, Sum};
 use super::frame::CopyFrame;
@@ -29,7 +30,8 @@ pub struct CopyTransfer {
     pub progress: Arc<Progress>,
     /// Compressed length of the transferred data, bytes.
     pub packed: AtomicU64,
-    /// Length of chunks that the target already had, data or zeroes, bytes.
+    /// Length of chunks that the target already had, bytes. Zeroes of the source that were offered
+    /// one by one do not count.
     pub skipped: AtomicU64,
     /// First chunk that may not be on stable storage of the target, and the checksum of the chunks
     /// before it.

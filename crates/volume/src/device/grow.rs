@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// old size valid. New data reads as zeroes.
 ///
 /// # Errors
-/// There is not enough space. Nothing was written.
+/// There is not enough space, and nothing was written; or a system call fails.
 pub fn grow(
     device: &Device,
     layout: &mut Metadata,
@@ -34,7 +34,7 @@ pub fn grow(
 /// metadata. Changes neither the size of the volume nor data before the range.
 ///
 /// # Errors
-/// There is not enough space.
+/// There is not enough space, or a system call fails.
 pub fn prepare(
     device: &Device,
     head: &Superblock,

@@ -1,8 +1,8 @@
-//! Creates, extends and removes logical volumes with LVM's own programs. The caller needs the
-//! privileges for these programs. The volume role lacks them, and only opens existing logical
-//! volumes.
+//! Creates, extends, snapshots, lists and removes logical volumes with LVM's own programs. The
+//! caller needs the privileges for these programs. The volume role lacks them, and only opens
+//! existing logical volumes.
 //!
-//! Logical volumes of this program carry a tag. Others are never touched.
+//! Logical volumes that Evenkeel creates carry a tag. Others are never changed.
 
 use super::snapshot::{SnapshotTitle, named};
 use super::{DeviceError, SnapshotReason, Stamp};
@@ -121,7 +121,7 @@ impl LogicalVolume {
     /// Creates the logical volume with at least this size.
     ///
     /// # Errors
-    /// The logical volume exists, or there is not enough space. Nothing was changed.
+    /// The logical volume exists, there is not enough space, or LVM fails.
     pub fn create(&self, bytes: u64) -> Result<(), DeviceError> {
         let (free, extent) = self.room()?;
         let listed = self.list()?;
@@ -156,8 +156,7 @@ impl LogicalVolume {
     /// Extends the logical volume to at least this size. Returns whether it was extended.
     ///
     /// # Errors
-    /// This program did not create the logical volume, or there is not enough space. Nothing was
-    /// changed.
+    /// Evenkeel did not create the logical volume, there is not enough space, or LVM fails.
     pub fn extend(&self, bytes: u64) -> Result<bool, DeviceError> {
         let has = self.ours()?;
         if has >= bytes {
@@ -175,7 +174,7 @@ impl LogicalVolume {
     /// or the snapshot changes.
     ///
     /// # Errors
-    /// This program did not create the logical volume, it is not thin, or the snapshot exists.
+    /// Evenkeel did not create the logical volume, it is not thin, or the snapshot exists.
     pub(super) fn snapshot(
         &self,
         stamp: Stamp,
@@ -212,7 +211,7 @@ impl LogicalVolume {
         }
     }
 
-    /// Lists the snapshots of the logical volume.
+    /// Lists the snapshots of the logical volume that an operator or a guest's snapshot has taken.
     ///
     /// # Errors
     /// LVM fails to list them.
@@ -231,14 +230,14 @@ impl LogicalVolume {
     /// Removes the logical volume.
     ///
     /// # Errors
-    /// This program did not create the logical volume, or it is in use.
+    /// Evenkeel did not create the logical volume, or it is in use.
     pub fn remove(&self) -> Result<(), DeviceError> {
         self.ours()?;
         run("lvremove", &["--yes", &self.full()])?;
         Ok(())
     }
 
-    /// Returns the size in bytes. Fails if this program did not create the logical volume.
+    /// Returns the size in bytes. Fails if Evenkeel did not create the logical volume.
     fn ours(&self) -> Result<u64, LvmError> {
         self.room()?;
         let listed = self.list()?;

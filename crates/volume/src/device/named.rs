@@ -7,7 +7,7 @@ use crate::layout::Metadata;
 use crate::overwrite::OverwriteMark;
 
 /// Checks that the replica belongs to the volume with this name. A replica without a stored name,
-/// from an earlier version, matches any volume.
+/// from an earlier release, matches any volume.
 ///
 /// # Errors
 /// The replica belongs to another volume.

@@ -15,7 +15,8 @@ pub struct LeftoverFiles {
 }
 
 impl LeftoverFiles {
-    /// Opens the files. Returns `None` if there are none, or if the backing store has no files.
+    /// Opens the files. Returns `None` if there are none, or if the backing store is not a
+    /// directory.
     ///
     /// # Errors
     /// The files are in use, are not regular files, or a system call fails.

@@ -28,8 +28,7 @@ impl fmt::Display for Signature {
 enum SignaturePosition {
     Start(usize),
     End(usize),
-    /// Offset to add to the last multiple of the first number that is at least that far from the
-    /// end of the disk.
+    /// The last multiple of the first number within the disk, minus the second number, bytes.
     EndAligned(u64, usize),
     /// Several offsets from the start: first, step, count.
     Steps(usize, usize, usize),

@@ -1,6 +1,6 @@
 //! Executes I/O operations on the backing store of a replica, by io_uring, or by a few threads
 //! where the kernel refuses io_uring. Each operation starts with a token and ends with a
-//! completion. No call blocks.
+//! completion. No call waits for a completion, except the drop of a disk.
 //!
 //! Flushes that wait while one runs share the next one. After a failed flush every later one fails
 //! until `Disk::reset_flush_failure`: the kernel reports a write-back error once, and may have
@@ -171,8 +171,7 @@ enum Engine {
 }
 
 /// Disk with its operations in flight. [`Disk::submit`] queues an operation, [`Disk::start`] starts
-/// the queued ones, and [`Disk::completions`] returns each of them once, in any order. No call
-/// blocks.
+/// the queued ones, and [`Disk::completions`] returns each of them once, in any order.
 pub struct Disk {
     engine: Engine,
     first: u64,

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub const POOL_BYTES: usize = 8 << 20;
-/// Alignment and allocation unit of buffers, bytes. No disk has larger logical sectors.
+/// Alignment and allocation unit of buffers, bytes.
 pub const PAGE_BYTES: usize = 4096;
 /// Maximum size of a buffer, bytes. Longer requests use several.
 pub const BUFFER_BYTES_MAX: usize = PAGES_PER_WORD * PAGE_BYTES;

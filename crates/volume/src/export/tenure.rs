@@ -39,7 +39,7 @@ pub struct Grant {
     /// True if the user has the volume open or is about to open it. If another user opens the
     /// volume first, that user gets it.
     pub is_open: bool,
-    /// True if the user's local clients do not send its name, because an earlier version started
+    /// True if the user's local clients do not send its name, because an earlier release started
     /// them.
     pub is_unnamed: bool,
 }

@@ -69,8 +69,8 @@ pub static PART: ConfigurationPart = ConfigurationPart {
         role_input: |built, before| {
             let volumes = built.downcast_ref::<Volumes>()?;
             let count = volumes.0.len() + volumes.1.len();
-            // Starts the role also without volumes if it ran before: volumes that the new version
-            // takes away from this node stay open while they are in use.
+            // Starts the role also without volumes if it ran before: volumes that the new
+            // configuration removes from this node stay open while they are in use.
             (count > 0 || before.is_some()).then(|| given(volumes))
         },
         leftover_input: |built, rest| {
@@ -185,8 +185,8 @@ impl Tabled for ParsedSections {
             for told in external::of_volume(before, volume) {
                 context.report(told);
             }
-            // Omits a second volume on one image in external storage, which an accepted version may
-            // have; only the first one is served.
+            // Omits a second volume on one image in external storage, which an accepted
+            // configuration version may have; only the first one is served.
             let is_first = external::first_on_image(before, volume).is_none();
             let elsewhere = external::built(context, volume).filter(|_| is_first);
             if let Some(elsewhere) = elsewhere {

@@ -34,9 +34,9 @@ pub const VOLUME_BYTES_MAX: u64 = 16 << 40;
 /// Number of blocks whose checksums fit into one page, besides its header.
 pub const SUMS_BLOCKS: u64 = 504;
 
-/// Format that this program writes, and the newest one that it reads.
+/// Number of the format that this release writes, and of the newest one that it reads.
 pub const FORMAT: u32 = 1;
-/// Magic number of a slot, at the start of every disk of this program.
+/// Magic number of a slot, at the start of every metadata slot of Evenkeel.
 pub const MAGIC: [u8; 8] = *b"EVENKEEL";
 
 const SLOTS: u64 = 8;

@@ -70,11 +70,10 @@ pub struct Superblock {
     pub unflushed: Option<u128>,
     /// Numbers of the extents in the activity log, at most [`LOG_EXTENTS_MAX`].
     pub hot: Vec<u32>,
-    /// Identity of the copy; None for a single replica, and in metadata that an earlier program
-    /// wrote.
+    /// Identity of the copy; None for a single replica, and in metadata of an earlier release.
     pub identity: Option<CopyIdentity>,
-    /// Mark of a command that has not completed its overwrite of the volume. Earlier versions of
-    /// the program ignore the mark, and lose it with their next store.
+    /// Mark of a command that has not completed its overwrite of the volume. Earlier releases
+    /// ignore the mark, and lose it with their next store.
     pub overwrite: Option<OverwriteMark>,
 }
 
@@ -83,7 +82,8 @@ pub(super) struct SuperblockSlot {
     pub(super) number: u64,
     pub(super) head: Superblock,
     pub(super) fill: Fill,
-    /// Name of the volume at its creation. None: an earlier program stored no name.
+    /// Name of the volume at its creation. None: the replica comes from an earlier release, which
+    /// stored no name.
     pub(super) name: Option<String>,
 }
 
@@ -151,7 +151,7 @@ impl SuperblockSlot {
         let length = (bytes.len() + CHECKSUM_BYTES) as u32;
         bytes[12..FRAME_BYTES].copy_from_slice(&length.to_le_bytes());
         seal(&mut bytes);
-        // Appends names and identities after the record, where versions without support for them do
+        // Appends names and identities after the record, where releases without support for them do
         // not read.
         let name = self.name.as_deref().map(|name| self.name_record(name));
         bytes.extend(name.unwrap_or_default());

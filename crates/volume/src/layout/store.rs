@@ -131,7 +131,7 @@ impl Metadata {
         &self.slot.head
     }
 
-    /// Name of the volume. None: a program that stored no name created the replica.
+    /// Name of the volume. None: the replica comes from an earlier release, which stored no name.
     pub fn name(&self) -> Option<&str> {
         self.slot.name.as_deref()
     }
@@ -238,14 +238,14 @@ impl Metadata {
     }
 }
 
-/// Returns the size of the volume from the start of its metadata, bytes; None if this program
+/// Returns the size of the volume from the start of its metadata, bytes; None if this release
 /// cannot decode it.
 pub fn stored_size(bytes: &[u8]) -> Option<u64> {
     let slot = newest(bytes, None).ok()?;
     Some(slot.head.size_bytes)
 }
 
-/// Returns the mark of an incomplete volume at the start of its metadata. None also if this program
+/// Returns the mark of an incomplete volume at the start of its metadata. None also if this release
 /// cannot decode the metadata.
 pub fn stored_overwrite(bytes: &[u8]) -> Option<OverwriteMark> {
     newest(bytes, None).ok()?.head.overwrite

@@ -114,7 +114,7 @@ fn the_name_of_the_volume_is_kept_by_every_store_until_it_is_renamed() {
 fn metadata_without_a_name_stays_valid() {
     let (mut metadata, mut disk) = created();
     let before = load(&disk).head;
-    // Format of versions without names, followed by the leftover of another store.
+    // Format of releases without names, followed by the leftover of another store.
     let room = newest_number(&disk) % SLOTS * SLOT_BYTES as u64;
     let slot = &mut disk[room as usize..][..SLOT_BYTES];
     let length = u32::from_le_bytes(slot[12..16].try_into().unwrap()) as usize;
@@ -260,7 +260,7 @@ fn foreign_metadata_is_refused_with_a_message() {
     let mut torn = disk.clone();
     torn[SLOT_BYTES + 50] ^= 4;
     assert_eq!(refusal(&torn), LayoutError::Damaged);
-    // Record of a newer program in any slot.
+    // Record of a newer release in any slot.
     let mut newer = disk.clone();
     let mut record = MAGIC.to_vec();
     record.extend_from_slice(&9_u32.to_le_bytes());

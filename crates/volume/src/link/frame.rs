@@ -224,7 +224,8 @@ impl FrameHeader {
         bytes
     }
 
-    /// Decodes a header. Returns None if the version differs or the checksum is wrong.
+    /// Decodes a header. Returns None if the magic number or the checksum is wrong, the kind is
+    /// unknown, or a length exceeds its limit.
     pub fn decode(bytes: &[u8; HEAD_BYTES]) -> Option<FrameHeader> {
         let (content, checksum) = bytes.split_last_chunk::<8>()?;
         if XxHash3_64::oneshot(content) != u64::from_le_bytes(*checksum) {

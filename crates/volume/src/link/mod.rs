@@ -1,4 +1,5 @@
-//! Connects the two replicas of a volume.
+//! Connects the two replicas of a volume over TCP: `dial` establishes connections, `greeting`
+//! identifies the volume and both nodes, and `session` transfers the frames that `frame` encodes.
 
 pub mod dial;
 pub mod frame;

@@ -108,8 +108,8 @@ impl Admission {
 }
 
 impl Mirror {
-    /// Starts to admit only clients of this node (empty: clients of both). `user` is the number of
-    /// the user for which the node is admitted, or 0.
+    /// Starts to admit only clients of the node `only`; empty: clients of both nodes. `user` is the
+    /// number of the user for which the node is admitted, or 0.
     pub(super) fn admit(&mut self, only: String, user: u64) {
         if self.replica.serves().is_some() {
             let last = self.clients.admission.last(&self.lease.recorded.clients);

@@ -79,8 +79,8 @@ pub(super) fn mirror_in(directory: &Path, head: Superblock) -> Mirror {
     .unwrap()
 }
 
-/// Applies a lease report of the cluster. This node holds the lease until `until_ns` of the boot
-/// clock; zero: it held the lease before.
+/// Applies a lease report of the cluster that names `holder`. `until_ns`: end of the lease on the
+/// boot clock if this node is the holder; zero: the lease has ended.
 pub(super) fn learn(mirror: &mut Mirror, holder: &str, until_ns: u64, record: &Record) {
     let record = mirror
         .lease

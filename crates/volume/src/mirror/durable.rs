@@ -52,8 +52,8 @@ pub(super) fn draw_copy() -> Result<CopyId, rustix::io::Errno> {
     Ok(CopyId(u64::from_ne_bytes(bytes).max(1)))
 }
 
-/// Converts the identity of a copy for the disk. `on` is the identity on the disk now. If it names
-/// another node, that name is kept.
+/// Converts the identity of a copy for the disk. `on` is the identity on the disk now. A name there
+/// that stands for the same node is kept.
 fn identity(
     on: Option<&layout::CopyIdentity>,
     identity: CopyIdentity,

@@ -19,7 +19,7 @@ pub(super) enum FoundingAction {
     GivesWay,
     /// Waits for an operator's decision; the text gives the reason.
     Refuses(String),
-    /// Releases the lease, because this version cannot decode the cluster's record.
+    /// Releases the lease, because this release cannot decode the cluster's record.
     Unreadable,
 }
 

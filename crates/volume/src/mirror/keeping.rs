@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 #[derive(Debug)]
 pub(super) struct ResyncSnapshot {
-    /// True unless the backing store is known not to support snapshots.
+    /// True if this node takes snapshots before a resync: the replica is in files.
     can: bool,
     has: bool,
     waits: Option<(u64, DurableChange)>,

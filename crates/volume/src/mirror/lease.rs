@@ -25,7 +25,7 @@ pub(super) enum News {
     Ended,
 }
 
-/// Part of the cluster's record that does not concern the copies.
+/// Number of the cluster's record, and the write admission that the record contains.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct RecordedAdmission {
     pub(super) number: u64,

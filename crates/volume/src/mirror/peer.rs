@@ -23,7 +23,7 @@ const QUIET: Duration = Duration::from_millis(1250);
 /// Time without received data after which the connection is closed.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Tag of a heartbeat that reports: the user of the receiving node has lost the volume to another
-/// user while the nodes were not connected. Earlier versions ignore the tag.
+/// user while the nodes were not connected. Earlier releases ignore the tag.
 const SUPERSEDED: u32 = 1;
 
 /// Clients connected to a node.
@@ -33,7 +33,7 @@ pub struct Users {
     /// Total number of connections since the volume was opened on that node.
     pub accepted: u64,
     /// [`number`] of the user connected to the node; 0 if there is none, or if the node runs an
-    /// earlier version.
+    /// earlier release.
     pub holder: u64,
 }
 
@@ -374,7 +374,7 @@ impl Peer {
             return (false, false);
         };
         let serves = head.number == 1;
-        // Accepts the zeroes of an earlier version.
+        // Accepts zeroes, which an earlier release sends instead of its users.
         let users = Some(Users {
             clients: head.count,
             accepted: head.first,

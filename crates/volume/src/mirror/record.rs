@@ -9,23 +9,23 @@ use crate::replica::{
 };
 use part::role::SHORT_RECORD_BYTES_MAX;
 
-/// Version byte of a record without write admission.
+/// Format byte of a record without write admission.
 const VERSION: u8 = 1;
 const WITH_CLIENTS: u8 = 2;
-/// Marker of a fork entry that contains the epoch; no real fork has this value. Versions without
+/// Marker of a fork entry that contains the epoch; no real fork has this value. Releases without
 /// epochs preserve the entry.
 const SAYS_EPOCH: Incarnation = Incarnation(0);
 /// Marker of a fork entry that contains the user whose node was admitted; no real fork has this
-/// value. Versions without users preserve the entry.
+/// value. Releases without users preserve the entry.
 const SAYS_USER: Incarnation = Incarnation(u64::MAX);
 /// First 16 bits of the marker of a fork entry that contains the identity of a copy. The rest is a
-/// checksum of the node's name and of the generation: versions without identities preserve the
+/// checksum of the node's name and of the generation: releases without identities preserve the
 /// entry, and a record that they have changed does not have that generation. Markers are even, and
 /// real forks odd.
 const SAYS_COPY: u64 = 0xc0b1;
 /// First 16 bits of the marker of a fork entry that contains the mark of an incomplete volume, or
 /// 0. The rest is the number of changes of the mark, and a zero bit: markers are even, and real
-/// forks odd. Versions without marks preserve the entry.
+/// forks odd. Releases without marks preserve the entry.
 const SAYS_OVERWRITE: u64 = 0xc0b2;
 const STRANGER: NodeId = NodeId(2);
 
@@ -137,7 +137,7 @@ impl NodeNames {
         }
     }
 
-    /// Decodes a record with its write admission; None if the version or format is unknown.
+    /// Decodes a record with its write admission; None if its format is unknown or invalid.
     pub(super) fn decode(&self, bytes: &[u8]) -> Option<(Record, WriteAdmission)> {
         let (version, mut head) = bytes.split_first()?;
         let number = |rest: &mut &[u8]| {
@@ -206,7 +206,7 @@ pub fn nodes_with_complete_copy(record: &[u8]) -> Vec<&str> {
 }
 
 fn complete_nodes(bytes: &[u8]) -> Option<(Vec<&str>, &[u8])> {
-    // Skips the version, the incarnation and the generation.
+    // Skips the format byte, the incarnation and the generation.
     let (count, mut rest) = bytes.get(17..)?.split_first()?;
     let mut nodes = Vec::new();
     for _ in 0..*count {
@@ -324,7 +324,7 @@ mod tests {
             assert_eq!(there.copy_of(ME), record.copy_of(OTHER));
             assert_eq!(there.copy_of(OTHER), record.copy_of(ME));
         }
-        // A version without identities preserves the entries and changes the generation.
+        // A release without identities preserves the entries and changes the generation.
         let mut bytes = alpha.encode(&identified(InSync::One(ME)), &all());
         bytes[9..17].copy_from_slice(&70_001_u64.to_le_bytes());
         let (changed, _) = alpha.decode(&bytes).unwrap();
@@ -348,7 +348,7 @@ mod tests {
             );
             assert_eq!(beta.decode(&bytes).unwrap().1, clients);
         }
-        // Versions without marks read the entry as a fork, and write it again.
+        // Releases without marks read the entry as a fork, and write it again.
         let clients = marked(only("beta", 7), 3, 0x0100_0000_0000_0007);
         let bytes = alpha.encode(&record, &clients);
         let marker = overwrite_marker(3).0.to_le_bytes();
@@ -400,7 +400,7 @@ mod tests {
         }
         before.epoch = Epoch(0);
         assert_eq!(names.decode(&bytes), Some((before, all())));
-        // Old versions preserve an epoch entry before or after later forks; the latest one counts.
+        // Old releases preserve an epoch entry before or after later forks; the latest one counts.
         for (incarnation, at) in [(0, 7_u64), (1, 5), (0, 9), (0, 8)] {
             bytes.extend(u64::to_le_bytes(incarnation));
             bytes.extend(at.to_le_bytes());

@@ -59,7 +59,7 @@ fn next_admission(
         OtherNode::Connected(user) if user == number_of(SHARED_USER) => "",
         OtherNode::Lost(user) if user == number_of(SHARED_USER) && is_here => me,
         // Admits this node alone: a process of the previous user may still exist on the other node,
-        // even if that node reports no user. A reservation ends, and an earlier version reports no
+        // even if that node reports no user. A reservation ends, and an earlier release reports no
         // users.
         OtherNode::Connected(0) | OtherNode::Away if is_here => me,
         _ => return None,
@@ -330,7 +330,7 @@ mod tests {
             assert!(conflicts(Some(&command), there));
         }
         assert!(!conflicts(Some(&command), own));
-        // Clients without a name share the volume, and a node of an earlier version reports none.
+        // Clients without a name share the volume, and a node with an earlier release reports none.
         assert!(!conflicts(Some(&VolumeUser::Clients), clients));
         assert!(!conflicts(Some(&VolumeUser::Clients), 0));
         assert!(conflicts(Some(&VolumeUser::Clients), boot));

@@ -1,4 +1,5 @@
-//! Publishes the status of a mirrored volume for operators.
+//! Publishes the status of a mirrored volume for operators when it has changed, at most once per
+//! interval, and measures the rate of a resync.
 
 use super::{Apart, Mirror, boottime};
 use crate::overwrite::OverwriteMark;
@@ -6,7 +7,8 @@ use crate::replica::{InSync, OtherState, ReplicaReport, Time};
 use std::time::{Duration, Instant};
 
 const AGAIN: Duration = Duration::from_millis(500);
-/// Grace period for the first lease report. A member of a cluster receives it soon after a start.
+/// Time for which the first status waits for a lease report. A member of a cluster receives a
+/// report soon after a start.
 const PATIENCE: Duration = Duration::from_secs(5);
 const RATE_OVER: Duration = Duration::from_secs(5);
 

@@ -32,9 +32,10 @@ const ROUNDS_MAX: usize = 8;
 const RETRY: Duration = Duration::from_millis(1);
 
 impl Mirror {
-    /// Serves until `stop` is readable or closed. `leaves` then says whether a new process follows.
-    /// In both cases the other copy becomes the owner if it can. The new process could not continue
-    /// with this lease: a process never serves in an epoch that was granted before its start.
+    /// Serves until `stop` is readable or closed. `leaves` is true by then if a new process
+    /// follows. In both cases the other copy becomes the owner if it can. The new process could not
+    /// continue with this lease: a process never serves in an epoch that was granted before its
+    /// start.
     ///
     /// # Errors
     /// Fails with [`MirrorError::Wait`] if epoll_ctl(2) or epoll_wait(2) fails, and with
@@ -530,7 +531,7 @@ impl Mirror {
             return;
         }
         if self.lease.founding == Some(FoundingAction::Unreadable) {
-            // Releases the lease: a node of another version may be able to decode the record.
+            // Releases the lease: a node with another release may be able to decode the record.
             return self.lease.release(epoch);
         }
         let connected = self.peer.session().is_some();

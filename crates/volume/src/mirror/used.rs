@@ -1,6 +1,6 @@
 //! Applies the use of a volume that another role of this node reports: the role only reads it, only
 //! clients of this node write, or the volume moves to the other node. The use determines which node
-//! should own the volume, and of which node the clients may write.
+//! should own the volume, and which node's clients may write.
 
 use super::Mirror;
 use super::peer::number_of;
@@ -294,7 +294,7 @@ mod tests {
             user.follow(Some(VolumeUse::HandsOver), Some(&a), "beta", own, "alpha");
             user.follow(alone, Some(&a), "beta", own, "alpha");
         }));
-        // An operator or an earlier version admitted the other node.
+        // An operator or an earlier release admitted the other node.
         assert!(!after(|user| user.follow(
             alone,
             Some(&a),

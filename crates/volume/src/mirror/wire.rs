@@ -118,7 +118,7 @@ pub(super) fn send_body(session: &mut Session, head: FrameHeader, body: WriteCon
     }
 }
 
-/// Adds the change of a mark that the sender requests to a heartbeat. Earlier versions ignore the
+/// Adds the change of a mark that the sender requests to a heartbeat. Earlier releases ignore the
 /// payload of a heartbeat.
 pub(super) fn with_wanted_mark(head: FrameHeader, wanted: MarkChange) -> (FrameHeader, Vec<u8>) {
     let value = match wanted {

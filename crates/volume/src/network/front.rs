@@ -80,8 +80,8 @@ impl From<HandshakeError> for FrontError {
 }
 
 impl FrontError {
-    /// Returns whether the error is worth logging. A connection that ends before any data is
-    /// usually a port scan.
+    /// Returns whether to log the error. Errors of the connection itself are not logged: most come
+    /// from port scans.
     pub fn is_worth_a_line(&self) -> bool {
         !matches!(self, FrontError::Io(_))
     }
@@ -194,10 +194,10 @@ impl TlsClient {
     }
 }
 
-/// Connects to the socket of a volume. Fails instead of waiting if the backlog is full.
+/// Connects to the socket of a volume. Waits at most `GREETED_MAX` while the backlog is full.
 ///
 /// # Errors
-/// The socket does not exist, or no process listens on it.
+/// The socket does not exist, no process listens on it, or the backlog stays full.
 pub fn reach(volume: &Path) -> Result<UnixStream, FrontError> {
     let reached = || -> Result<UnixStream, rustix::io::Errno> {
         let flags = SocketFlags::CLOEXEC;

@@ -24,7 +24,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use wire::{NodeConnection, Relay, RelayPeer};
 
-/// Retry interval for an address that another program uses or that this machine does not have yet.
+/// Retry interval for an address that another process uses or that this machine does not have yet.
 const RETRY: Duration = Duration::from_millis(500);
 /// Pause of accepting when the system has no descriptor or memory.
 const PAUSE: Duration = Duration::from_millis(50);

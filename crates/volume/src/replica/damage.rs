@@ -43,7 +43,8 @@ pub enum RepairFailure {
     Differs,
 }
 
-/// Tracked damaged blocks of this copy that were not repaired.
+/// Known damaged blocks of this copy, each with the reason why it was not repaired, and the blocks
+/// with a repair in progress.
 #[derive(Clone, Debug, Default)]
 pub struct DamagedBlocks {
     known: BTreeMap<u64, RepairFailure>,

@@ -30,9 +30,9 @@ pub enum CopyState {
 /// to the wrong node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct CopyIdentity {
-    /// Node to which the copy belongs; None in metadata of an earlier version of the program.
+    /// Node to which the copy belongs; None in metadata of an earlier release.
     pub node: Option<NodeId>,
-    /// Random number of the copy; None in metadata of an earlier version of the program.
+    /// Random number of the copy; None in metadata of an earlier release.
     pub copy: Option<CopyId>,
     /// Other copy, to which the dirty bits refer; None if it is unknown.
     pub tracked: Option<CopyId>,

@@ -58,7 +58,7 @@ pub enum RequestOutcome<P> {
     Busy,
 }
 
-/// Local disk operation. Overlapping operations never run concurrently.
+/// Local disk operation. A write never runs concurrently with another operation on the same blocks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Operation<P> {
     Read(Blocks),

@@ -24,7 +24,7 @@ pub struct Introduction {
     pub lacks: bool,
     /// The copy has acknowledged writes since it was last stored as clean.
     pub unclean: bool,
-    /// Identity of the copy; None if its node runs an earlier version of the program.
+    /// Identity of the copy; None if its node runs an earlier release.
     #[serde(default)]
     pub copy: Option<CopyId>,
     /// The copy belongs to another node, and refuses to be written. The introduction then has
@@ -33,8 +33,8 @@ pub struct Introduction {
     pub is_foreign: bool,
 }
 
-/// Volume in the introduction of a copy that belongs to another node. Owners of earlier versions
-/// refuse this volume.
+/// Volume in the introduction of a copy that belongs to another node. Owners that run an earlier
+/// release refuse this volume.
 pub const NO_VOLUME: VolumeId = VolumeId([0; 16]);
 
 /// Range of blocks that a resync has to examine.

@@ -113,8 +113,7 @@ impl<P: Payload> Replica<P> {
     }
 
     pub(super) fn promise(&mut self) {
-        // An earlier version of the program may have lost the identity of the copy that the record
-        // lists.
+        // An earlier release may have lost the identity of the copy that the record lists.
         let recorded = self.tenure.record.copy_of(self.settings.me);
         self.identify(recorded.unwrap_or(self.settings.copy));
         self.copy.head.promised = self.tenure.epoch;
@@ -167,8 +166,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Marks the copy whose identity an earlier version of the program lost as the one that the
-    /// record lists.
+    /// Marks the copy whose identity an earlier release lost as the one that the record lists.
     pub fn expect_copy(&mut self, record: &Record) {
         let me = self.settings.me;
         if belongs(&self.copy.head, record, me)
@@ -178,7 +176,7 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Gives an identity to a copy of an earlier version of the program. The caller stores it.
+    /// Gives an identity to a copy that an earlier release created. The caller stores it.
     pub(super) fn identify(&mut self, copy: CopyId) {
         let identity = &mut self.copy.head.identity;
         identity.node.get_or_insert(self.settings.me);

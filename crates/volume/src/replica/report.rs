@@ -1,4 +1,5 @@
-//! Reports the state of a replica to operators.
+//! Reports the state of a replica: the complete status for operators, and whether the replica
+//! serves, accepts requests or has begun some, for its driver.
 
 use super::other::PeerPhase;
 use super::record::{Epoch, Record};

@@ -63,7 +63,7 @@ pub struct Settings {
     pub me: NodeId,
     pub other: NodeId,
     pub boot: Boot,
-    /// Random identity to give to a copy of an earlier version of the program, which has none.
+    /// Random identity to give to a copy without one, which an earlier release created.
     pub copy: CopyId,
     pub geometry: Geometry,
     pub bounds: ReplicaLimits,

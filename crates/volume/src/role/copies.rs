@@ -172,8 +172,8 @@ impl Drop for DropGuard {
     }
 }
 
-/// Error for a node to which there is no connection. The command tries again if the node belongs to
-/// the cluster.
+/// Error for a node to which there is no connection. The command tries again if the connection or
+/// its greeting failed, but not if the node is unknown or refuses.
 fn unreachable(trouble: &LinkFailure) -> CopyError {
     CopyError::Refused {
         words: trouble.to_string(),

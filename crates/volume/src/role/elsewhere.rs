@@ -52,7 +52,8 @@ impl ExternalVolumeState {
         !self.spec.has_lease() || self.lease.as_ref().is_some_and(held)
     }
 
-    /// Node that holds the lease, as far as this node knows; empty if none does.
+    /// Node that holds the lease, as far as this node knows; empty if none does. Without a lease it
+    /// is this node.
     fn owner(&self) -> &str {
         if self.spec.has_lease() {
             self.lease.as_ref().map_or("", |lease| &lease.holder)

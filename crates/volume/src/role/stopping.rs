@@ -15,8 +15,8 @@ const LEAVE_MAX: Duration = Duration::from_millis(1500);
 const STOP_LOOK: Duration = Duration::from_millis(5);
 
 impl VolumeRole {
-    /// Stops all volumes. Until and when they end, their requests to the cluster are in
-    /// [`VolumeRole::wishes`].
+    /// Stops all volumes. Their requests to the cluster are available from [`VolumeRole::wishes`],
+    /// also after they have ended.
     pub fn stop(&mut self, manner: Manner) {
         let leaves = manner == Manner::Leave;
         if self.stops_at.is_none() {

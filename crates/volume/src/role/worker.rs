@@ -264,7 +264,8 @@ impl Worker {
         self.shared.has_copy_at(node)
     }
 
-    /// Applies a new configuration: another size, or one node instead of two.
+    /// Applies a new configuration that [`Spec::continues`] permits: the size, the policy without a
+    /// majority, the rates, or one node instead of two.
     pub(super) fn change(&self, spec: &Spec) {
         let size_bytes = spec.size_bytes;
         self.shared
@@ -377,7 +378,8 @@ impl WorkerState {
         }
     }
 
-    /// Waits until the volume has to stop or its size has changed. Returns whether it has to stop.
+    /// Waits until the pause is over, the thread is woken, or the volume has to stop. Returns
+    /// whether it has to stop.
     fn is_stopped_within(&self, pause: Duration) -> bool {
         let Some((stop, wake)) = self.stop.as_ref().zip(self.wake.as_ref()) else {
             std::thread::sleep(pause);

@@ -51,8 +51,8 @@ pub struct Area {
 /// Opens the checksums of a replica, or creates empty ones.
 ///
 /// # Errors
-/// There is no space for them. The caller then has to call [`drop_sums`] before the volume is
-/// used.
+/// There is no space for them, or a system call fails. The caller then has to call [`drop_sums`]
+/// before the volume is used.
 pub fn open(device: &Device, head: &Superblock) -> Result<Area, AreaError> {
     let size = head.size_bytes;
     let blocks = size / BLOCK_BYTES;

@@ -1,11 +1,11 @@
-//! Recognises image formats of other programs by their first bytes, so that they are refused: a
-//! guest cannot use a raw copy of such an image.
+//! Recognises disks that are not raw by their first bytes: QEMU's image formats, compressed files,
+//! and disks of Evenkeel. They are refused, because a guest cannot use a raw copy of such a disk.
 
 use crate::layout::{MAGIC, SLOT_BYTES};
 use std::fmt;
 
 pub(super) const HEAD_BYTES: usize = 64 << 10;
-/// Number of positions at which metadata of a volume of this program may begin.
+/// Number of slots at the start of a disk in which metadata of Evenkeel may begin.
 const SLOTS: usize = 8;
 
 /// Format that is not a raw disk.
@@ -13,7 +13,7 @@ const SLOTS: usize = 8;
 pub enum Image {
     /// QEMU format, with its name in `qemu-img`.
     Qemu(&'static str),
-    /// Compressed file, with the program that reads it.
+    /// Compressed file, with the name of the command that decompresses it.
     Compressed(&'static str),
     Volume,
 }

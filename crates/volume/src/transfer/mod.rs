@@ -125,7 +125,7 @@ pub(crate) fn data_of(
 /// this function calls at the end.
 ///
 /// # Errors
-/// Returns the first error. The target then contains a part of the data.
+/// Reading or writing failed. The target then contains a part of the data.
 pub fn run(
     mut source: TransferSource,
     mut target: TransferTarget,

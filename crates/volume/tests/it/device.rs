@@ -282,7 +282,7 @@ fn a_device_is_overwritten_only_if_asked_and_then_it_is_all_zeroes() {
     disk.read_exact_at(&mut bytes, 20 << 20).unwrap();
     assert_eq!(bytes, [0; 6]);
     drop(opened);
-    // A device of another volume of this program is not overwritten either.
+    // A device of another volume of Evenkeel is not overwritten either.
     let refused = create(&backing, SIZE, false).unwrap_err().to_string();
     assert!(refused.contains("a volume of Evenkeel"), "{refused}");
 }

@@ -1,4 +1,4 @@
-//! Tests copies of whole disks: between files, this program's server and other NBD servers.
+//! Tests copies of whole disks: between files, Evenkeel's server and other NBD servers.
 
 use crate::raw::option;
 use crate::served::{VolumeServer, run};

@@ -60,8 +60,8 @@ fn history(seed: u64, defect: Option<ReplicaDefect>) -> Result<u64, String> {
         .map_err(|what| format!("{what}\n{}", world.told()))
 }
 
-/// Runs the histories of these seeds on all processors. Returns the first failure, or the sum of
-/// the results.
+/// Runs the histories of these seeds on all processors. Returns the sum of the results, and the
+/// first seed that failed.
 fn first_failure(
     seeds: std::ops::Range<u64>,
     history: impl Fn(u64) -> Result<u64, String> + Sync,
