@@ -29,7 +29,7 @@ pub struct Guests {
 }
 
 impl Guests {
-    /// Returns the guests as resources that only one instance of the program may use at a time.
+    /// Returns the guests as resources that only one instance of Evenkeel may use at a time.
     pub fn resources(&self) -> Vec<String> {
         self.guests.keys().map(|name| resource(name)).collect()
     }
@@ -45,7 +45,7 @@ pub(crate) fn resource(name: &str) -> String {
 pub struct NodeSettings {
     /// Fencing methods, in the order in which they are tried.
     pub fences: Vec<PowerControl>,
-    /// Watchdog device. It resets the machine if this program stops feeding it.
+    /// Watchdog device. It resets the machine if the guest role stops feeding it.
     pub watchdog: Option<PathBuf>,
     /// Capacity for guests; None: the whole machine, less a reserve.
     pub room: Option<Room>,

@@ -69,8 +69,8 @@ pub enum GuestOrder {
         /// Number from the response to the order ([`GuestResponse::waits`]).
         number: u64,
     },
-    /// Permits the start of a guest that an earlier version of the program marked while it restored
-    /// the guest's disks.
+    /// Permits the start of a guest that an earlier release marked while it restored the guest's
+    /// disks.
     EndRestore {
         #[serde(with = "Name")]
         name: String,
@@ -84,8 +84,8 @@ pub struct FencesRequest {
     pub node: String,
 }
 
-/// Fencing methods of a node with all options, including passwords. Only for the user that runs
-/// this program.
+/// Fencing methods of a node with all options, including passwords. Sent only to the user that runs
+/// Evenkeel.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Fences(pub Option<Vec<PowerControl>>);
 
@@ -97,8 +97,8 @@ pub struct GuestConfigurationRequest {
     pub name: String,
 }
 
-/// Configuration of a guest, with its data for cloud-init. Only for the user that runs this
-/// program.
+/// Configuration of a guest, with its data for cloud-init. Sent only to the user that runs
+/// Evenkeel.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct GuestConfiguration {
     pub served: Option<Guest>,

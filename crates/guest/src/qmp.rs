@@ -6,8 +6,8 @@
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-/// Maximum length of a line, bytes. The longest replies to the commands that this program sends
-/// have some kilobytes.
+/// Maximum length of a line, bytes. The longest replies to the commands that Evenkeel sends have
+/// some kilobytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Reason why the other end of the connection is not QEMU, or not a supported version of QEMU.

@@ -1,5 +1,5 @@
-//! Encodes the records of guests and nodes that the nodes write to the cluster under leases: at
-//! most 320 bytes each.
+//! Encodes and decodes the records of guests and nodes that the nodes write to the cluster under
+//! leases: at most 320 bytes each.
 
 use part::codec;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ pub enum Fenced {
 
 impl GuestRecord {
     /// Decodes the record of a guest. An empty record is the default: no node has had the guest
-    /// yet. None: the record of another program.
+    /// yet. None: the bytes are not the record of a guest.
     pub fn decode(bytes: &[u8]) -> Option<GuestRecord> {
         match bytes {
             [] => Some(GuestRecord::default()),
@@ -76,8 +76,8 @@ impl GuestRecord {
 }
 
 impl NodeRecord {
-    /// Decodes the record of a node; None: there is none yet, or it is the record of another
-    /// program.
+    /// Decodes the record of a node. None: there is no record yet, or the bytes are not the record
+    /// of a node.
     pub fn decode(bytes: &[u8]) -> Option<NodeRecord> {
         codec::decode(bytes).ok()
     }

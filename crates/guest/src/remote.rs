@@ -73,15 +73,15 @@ pub enum RemoteCommand {
         /// node.
         #[serde(default, with = "Name")]
         who: String,
-        /// Protocol that the operator's page speaks; `None`: sent by a role of an earlier version
-        /// of the program, which does not know this field.
+        /// Protocol that the operator's page speaks; `None`: sent by the role of an earlier
+        /// release, which does not know this field.
         #[serde(default)]
         what: Option<Opens>,
     },
 }
 
 impl RemoteCommand {
-    /// Returns the arguments for this program's command line; empty for a variant that is no
+    /// Returns the arguments for the command line of `evenkeel`; empty for a variant that is no
     /// command. A `--` precedes the names, so that a name is never parsed as an option.
     pub fn arguments(&self) -> Vec<String> {
         let (options, names): (Vec<String>, Vec<&String>) = match self {

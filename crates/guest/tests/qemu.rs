@@ -1,4 +1,4 @@
-//! Tests this program's implementation of QEMU's machine protocol with the real QEMU.
+//! Tests the encoding and decoding of QEMU's machine protocol with the real QEMU.
 
 use guest::migration::CANCEL;
 use guest::qmp::{Qmp, QmpMessage};

@@ -402,7 +402,7 @@ fn a_guest_that_cannot_start_is_left_stopped_with_the_reason() {
 fn a_fake_qemu_is_not_a_guest() {
     let scratch = ScratchDirectory::new().unwrap();
     let payload = payload(&[("mail", guest(1))]);
-    // The program exits at once, without a message.
+    // The program `true`, in place of QEMU, exits at once without a message.
     let role = begin(scratch.path(), "true", &payload, None);
     let mut site = RoleFixture { scratch, role };
     site.becomes("mail", "failed");

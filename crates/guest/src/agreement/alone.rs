@@ -89,8 +89,8 @@ impl Agreement {
         Ok(())
     }
 
-    /// Returns whether an earlier version of the program marked the guest in its record because its
-    /// disks were being restored.
+    /// Returns whether an earlier release marked the guest in its record because its disks were
+    /// being restored.
     pub fn is_restoring(&self, name: &str) -> bool {
         self.record_of(name).stopped == words::RESTORING
     }

@@ -98,8 +98,8 @@ pub enum OperatorOrder {
     Move(String),
     /// The planned move is cancelled.
     Stay,
-    /// Removes the mark that an earlier version of the program set in the guest's record: a restore
-    /// of its disks has begun and not ended.
+    /// Removes the mark that an earlier release set in the guest's record: a restore of its disks
+    /// has begun and not ended.
     EndRestore,
 }
 
@@ -285,7 +285,8 @@ impl Agreement {
             .collect()
     }
 
-    /// Returns the node on which a guest runs, according to the cluster; empty: none.
+    /// Returns the node that holds the lease of a guest, or held it last and did not release it, as
+    /// the cluster reports it; empty: none.
     pub fn holder(&self, name: &str) -> &str {
         let lease = self.leases.get(&lease_of(name));
         lease.map_or("", |lease| lease.holder.as_str())
@@ -658,8 +659,8 @@ impl Agreement {
             wanted.to.clear();
         }
         match self.pending.get(name).map(|pending| &pending.order) {
-            // Ignores the order if another node, with an earlier version of the program, has begun
-            // to restore disks since.
+            // Ignores the order if another node, which runs an earlier release, has begun to
+            // restore disks since.
             Some(OperatorOrder::Start) if wanted.stopped == words::RESTORING => {}
             Some(OperatorOrder::Start) => {
                 wanted.stopped.clear();

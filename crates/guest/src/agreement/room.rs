@@ -133,8 +133,8 @@ impl Agreement {
         self.clear_other_failures(name, local, wanted, now_ns);
     }
 
-    /// Checks whether an operator may move a guest to this node. No other guest gives way to the
-    /// moved one.
+    /// Checks whether an operator may move a guest to the node `node`. No other guest gives way to
+    /// the moved one.
     ///
     /// # Errors
     /// Reason why not, as text.
@@ -165,8 +165,9 @@ impl Agreement {
         })
     }
 
-    /// Returns whether a node may run a guest although the guest failed there: all other nodes of
-    /// the guest are unavailable, and one of them has held the guest's lease since.
+    /// Returns whether this node may run a guest although the guest failed on it: all nodes on
+    /// which the guest has not failed are unavailable, and one of them has held the guest's lease
+    /// since.
     pub(super) fn tries_again(
         &self,
         name: &str,

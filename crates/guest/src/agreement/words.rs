@@ -79,7 +79,8 @@ impl Agreement {
         failed.map(|(node, why)| format!("{node}: {why}")).collect()
     }
 
-    /// Returns the status of a guest that runs on no node, as all nodes know it; None: unknown.
+    /// Returns the status of a guest that runs on no node, from its record, which all nodes know.
+    /// None: the record does not give a reason for it to stay down.
     pub fn rests(&self, guests: &Guests, name: &str) -> Option<GuestStatus> {
         let record = self.record_of(name);
         let prefer = guests

@@ -38,7 +38,7 @@ pub const NAME: &str = "guest";
 const STOP_MS: u64 = 5_000;
 const USER_DATA_BYTES_MAX: u64 = 1 << 20;
 
-/// Export of a guest, to which sections of other parts may refer.
+/// Kind of reference with which sections of other parts name a guest.
 const GUEST: ObjectKind = ObjectKind {
     name: "guest",
     unknown: &codes::NO_GUEST,
@@ -246,7 +246,7 @@ fn nothing_to_boot(guest: &GuestSection) -> Option<Diagnostic> {
     Some(Diagnostic::error(&codes::BOOT, span, told).help(help))
 }
 
-/// Returns the name of this node, if guests need a cluster.
+/// Returns the name of this node if guests need a cluster, otherwise an empty name.
 fn me(context: &Context, draft: &ParsedSections) -> String {
     let options = &context.options;
     let is_cluster = !options.nodes.is_empty()

@@ -60,8 +60,8 @@ fn unknown(known: &[String], node: &Spanned<String>) -> Diagnostic {
     }
 }
 
-/// Returns the position of a second node in a guest's `prefer`, which requires a cluster, if there
-/// is no cluster; otherwise None.
+/// Outside of a cluster, returns the position of the first second node in a line `prefer`, which
+/// requires a cluster. None in a cluster, or if each guest names at most one node.
 pub(super) fn without_cluster(context: &Context, guests: &[GuestSection]) -> Option<Span> {
     let is_cluster = !context.options.nodes.is_empty() || !context.options.version.is_empty();
     let mut second = guests.iter().filter_map(|guest| guest.prefer.get(1));

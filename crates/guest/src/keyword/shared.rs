@@ -1,5 +1,6 @@
-//! Checks resources that two guests must not share: volumes, MAC addresses and IP addresses. Also
-//! checks whether the nodes of a guest have copies of its volumes.
+//! Checks the volumes, files and addresses of guests: that no two guests share a volume, a MAC
+//! address or an IP address, that the nodes of a guest have copies of its volumes, and that the
+//! files and bridges exist. Exports the volumes for checks by other parts.
 
 use super::codes;
 use super::section::GuestSection;

@@ -1,4 +1,4 @@
-//! Tests QEMU processes that another program stops or continues.
+//! Tests QEMU processes that a foreign process stops or continues.
 
 use super::*;
 
@@ -29,7 +29,7 @@ fn process_that_somebody_stopped_is_continued_where_the_guest_may_run() {
         assert_eq!(life.next(wish, 1_000), Some(QemuOrder::Resume), "{wish:?}");
         assert_eq!(life.shown(1_000), GuestStatus::Running);
     }
-    // The process is continued by the same foreign program that stopped it.
+    // The process is continued by the same foreign process that stopped it.
     let mut life = running();
     life.apply_input(Input::IsHalted(true), 1_000);
     life.apply_input(Input::IsHalted(false), 3_000);

@@ -8,7 +8,7 @@ use crate::defect::InjectedDefect;
 const ASK_MAX_MS: u64 = 90_000;
 /// Minimum timeout for copying the memory, milliseconds.
 const COPY_MAX_MS: u64 = 600_000;
-/// Rate by which a large memory extends that timeout, bytes per millisecond.
+/// Rate by which the timeout for copying the memory grows with the memory, bytes per millisecond.
 const COPY_BYTES_A_MS: u64 = 20_000;
 const SWITCH_MAX_MS: u64 = 30_000;
 const REST_MAX_MS: u64 = 60_000;

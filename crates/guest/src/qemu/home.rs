@@ -69,7 +69,7 @@ impl GuestDirectory {
     }
 
     /// Returns the names of guests whose QEMU process from an earlier role process still runs,
-    /// except the guests of other instances of the program.
+    /// except the guests of other instances of Evenkeel.
     pub fn running(runtime: &Path, claimed: &BTreeSet<String>) -> Vec<String> {
         // Returns no guests if the runtime directory does not exist.
         let mut all = GuestDirectory::guests(runtime).unwrap_or_default();
@@ -131,7 +131,7 @@ impl GuestDirectory {
     /// Removes the directory with everything that is left of a guest, unless QEMU runs.
     pub fn remove(&self) {
         if let Ok(Lock::Free(_lock)) = self.lock() {
-            // Files that cannot be removed do no harm.
+            // Ignores errors: files that are left over do no harm.
             let _ = fs::remove_dir_all(&self.0);
         }
     }
@@ -188,7 +188,7 @@ impl GuestDirectory {
     }
 
     /// Returns the path by which QEMU has to open a file after it has changed its user. A QEMU
-    /// process of an earlier version of the program runs as root in another directory, which has no
+    /// process that an earlier release started runs as root in another directory, which has no
     /// `own/`.
     pub fn for_qemu(&self, path: &Path) -> PathBuf {
         let here = path.strip_prefix(&self.0).ok();

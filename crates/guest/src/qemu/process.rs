@@ -23,7 +23,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Creates a Landlock ruleset that lets QEMU access its directory, read these files, and use what
-/// every program needs. None if the kernel has no Landlock.
+/// every process needs. None if the kernel has no Landlock.
 pub type Confine = fn(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd>>;
 
 #[derive(Debug, Default)]
@@ -69,8 +69,8 @@ pub struct QemuProcess {
     pidfd: OwnedFd,
     /// True if QEMU has accepted an order to quit and was not killed since.
     pub quits: bool,
-    /// True if QEMU names its guest as the user when it opens volumes, unlike QEMU processes of
-    /// earlier versions of the program.
+    /// True if QEMU names its guest as the user when it opens volumes, unlike QEMU processes that
+    /// earlier releases started.
     pub names_user: bool,
 }
 
@@ -79,8 +79,8 @@ impl QemuProcess {
     /// descriptors `kept` and no others.
     ///
     /// # Errors
-    /// An error of the system: the program is not installed, memory is short, or QEMU would share
-    /// the network of the machine.
+    /// An error of the system: QEMU is not installed, memory is short, or QEMU would share the
+    /// network of the machine.
     pub fn start(
         program: &Path,
         arguments: Vec<OsString>,
@@ -420,7 +420,8 @@ fn check_network() -> io::Result<()> {
     }
 }
 
-/// Gives up network, access to files and capabilities, in the child process.
+/// Gives up the network, the access to files and the capabilities that QEMU does not need, and
+/// limits the size of files, in the child process.
 fn drop_privileges(rights: &ProcessRights) -> io::Result<()> {
     if !rights.has_network {
         leave_network()?;

@@ -25,8 +25,8 @@ const STRANGERS_MAX: usize = 16;
 /// Maximum number of all other connections with a certificate: a node may connect from an address
 /// that the cluster does not know.
 const KNOWN_MAX: usize = 32;
-/// Minimum time that each of these connections has to present a certificate, so that a flood costs
-/// no more than its connections.
+/// Minimum time for which a connection that has not presented a certificate keeps its slot, so that
+/// a flood of connections does not replace all others at once.
 const TURN: Duration = Duration::from_millis(40);
 
 #[derive(Debug, Default)]

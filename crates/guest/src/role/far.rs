@@ -1,5 +1,5 @@
-//! Sends an operator's order about a guest to another node, on a connection of [`super::carrier`].
-//! The operator's command polls for the result.
+//! Sends an operator's order about a guest to another node, on a connection of [`super::carrier`],
+//! and executes such orders of other nodes. The operator's command polls for the result.
 
 use super::GuestRole;
 use super::carrier::OutgoingConnection;

@@ -88,10 +88,10 @@ pub struct RoleEnvironment {
     pub has_kvm: bool,
     /// Maximum bandwidth of a migration, bytes per second; zero: unlimited.
     pub move_bandwidth: u64,
-    /// Guests and other resources of other instances of this program on the machine, one per line.
-    /// This role does not touch these guests.
+    /// Guests and other resources of other instances of Evenkeel on the machine, one per line. This
+    /// role does not touch these guests.
     pub claimed: BTreeSet<String>,
-    /// Path of this program, by which the role runs commands of operators at other nodes.
+    /// Path of the evenkeel binary, with which the role runs commands of operators at other nodes.
     pub commands: PathBuf,
 }
 
@@ -214,7 +214,7 @@ impl GuestRole {
     /// Applies another configuration version.
     ///
     /// # Errors
-    /// Reason why the current version stays in effect, as text.
+    /// Reason why the current configuration stays in effect, as text.
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let guests: Guests = codec::decode(payload).map_err(|error| error.to_string())?;
         if guests.me != self.guests.me {

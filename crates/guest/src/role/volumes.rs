@@ -1,4 +1,5 @@
-//! Tracks the volumes that the guests of this node use, as the volume role reports them.
+//! Tracks the state of the volumes of this node's guests, as the volume role reports it, and lists
+//! the volumes that guests use, for the volume role.
 
 use super::GuestRole;
 use super::machine::GuestMachine;
@@ -208,8 +209,8 @@ fn volume_of_both(one: &Guest, other: &Guest) -> Option<String> {
     Some(format!("volume {} open", both.volume))
 }
 
-/// Returns a MAC address with which both guests were started, but that the other guest's section no
-/// longer has.
+/// Returns a MAC address in the settings of both guests, where the other guest runs with it
+/// although its section (`section`) no longer has it.
 fn address_of_both(one: &Guest, other: &Guest, section: Option<&Guest>) -> Option<String> {
     let has = |guest: &Guest, mac| guest.nics.iter().any(|nic| nic.mac == mac);
     let mut macs = one.nics.iter().map(|nic| nic.mac);

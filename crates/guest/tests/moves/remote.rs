@@ -12,7 +12,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Stand-in for this program at a node.
+/// Creates a script at a node, in place of the evenkeel binary.
 fn program(site: &MigrationFixture, index: usize, script: &str) {
     let path = site.scratch[index].path().join("command");
     fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();

@@ -1,5 +1,5 @@
-//! Tests that a guest stays down whose record an earlier version of the program marked because a
-//! restore of the guest's disks was interrupted.
+//! Tests that a guest stays down whose record an earlier release marked because a restore of the
+//! guest's disks was interrupted.
 
 use super::super::{GuestRecord, OperatorOrder, lease_of, lease_of_node, words};
 use super::{Agreement, Guests, NODES, Random, agreement, guests};
