@@ -1,4 +1,5 @@
-//! `evenkeel console`: credentials for the web console.
+//! Implements `evenkeel console`: prints a link that signs in the administrator of this machine,
+//! and creates second factors and API tokens for the configuration file.
 
 mod credentials;
 

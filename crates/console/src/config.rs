@@ -1,4 +1,5 @@
-//! Defines the configuration of the console, as the console role receives it.
+//! Defines the configuration of the console, as the console role receives it, and describes the
+//! differences between two of them for operators.
 
 use crate::user::{Scope, UserRole};
 use ::access::pam::System;

@@ -34,8 +34,8 @@ pub struct PlatformMember {
     /// State according to the cluster; without a cluster, according to the machine itself.
     pub state: SubjectState,
     pub why: String,
-    /// Last state that the machine has reported itself. None if it has not reported yet, or does
-    /// not respond.
+    /// Last state that the machine has reported itself, also while it does not respond. None if it
+    /// has not reported yet.
     pub look: Option<Arc<MachineReport>>,
     pub age_ms: u64,
     pub silent: Option<String>,

@@ -1,4 +1,5 @@
-//! Creates sample states of machines with all kinds of problems, for tests and pictures.
+//! Creates sample states of machines with all kinds of problems, for tests and for pages that are
+//! inspected by eye.
 
 use crate::history::History;
 use crate::inquiry::{ProxyQuery, ProxyResponse, RequestFilter};

@@ -466,7 +466,7 @@ impl ConsoleState {
 }
 
 impl Watchers {
-    /// Records a request for a page. Returns whether no user had watched before.
+    /// Records a request for a page. Returns whether no user has watched for `SEEN_MS` before it.
     fn record_request(&self) -> bool {
         let before = self.last_ms.swap(now_ms(), Ordering::Relaxed);
         now_ms() > before + SEEN_MS && self.live.load(Ordering::Relaxed) == 0

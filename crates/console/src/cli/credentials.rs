@@ -1,5 +1,5 @@
-//! `evenkeel console second-factor` and `evenkeel console token`: they make secrets, and print the lines for the
-//! file. They change nothing themselves.
+//! `evenkeel console second-factor` and `evenkeel console token`: the commands generate secrets,
+//! and print the lines for the configuration file. They change nothing themselves.
 
 use crate::access::token;
 use crate::keyword;
@@ -72,7 +72,7 @@ fn user() -> Arg {
         .help("Name of the user in the `userlist`")
 }
 
-/// Checks that a name needs no quotes in a line of the file.
+/// Checks that a user name needs no quotes in a line of the configuration file.
 fn user_name(name: &str) -> Result<String, String> {
     let fits = |c: char| c.is_alphanumeric() || "._-:@+".contains(c);
     if !name.is_empty() && name.chars().all(fits) {

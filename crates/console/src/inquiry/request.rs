@@ -1,4 +1,5 @@
-//! Decodes finished HTTP requests from the output of `show requests json` and `show request json`.
+//! Decodes finished HTTP requests and TCP sessions from the output of `show requests json` and
+//! `show request json`.
 
 use serde::Deserialize;
 

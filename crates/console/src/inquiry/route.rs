@@ -1,5 +1,6 @@
 //! Decodes the prediction of the server to which a request would go, from the output of `evenkeel
-//! route --json`; and finds the running configuration files.
+//! route --json`, and the texts of the running configuration files. Reads the described request
+//! from a query string.
 
 use super::QueryError;
 use part::versions::File;

@@ -133,7 +133,7 @@ impl Credentials {
         required.chain(secrets).chain(tokens).next()
     }
 
-    /// Marks the users who need a second factor and have none.
+    /// Marks the users who need a second factor and have none, and warns that they cannot sign in.
     pub(super) fn require(&self, users: &mut [ConsoleUser], context: &mut Context) {
         let Some(required) = &self.required else {
             return;

@@ -254,8 +254,8 @@ fn describe_guests_and_volumes(
     words
 }
 
-/// Describes which volumes a machine has and which guests it runs, according to its last report.
-/// None if it has and runs nothing.
+/// Describes the number of virtual addresses and guests that are up on a machine, according to its
+/// last report, without numbers if that report is out of date. None if there are none.
 fn describe_load(member: &PlatformMember) -> Option<String> {
     if explain_stale_data(member).is_some() {
         return Some("Its addresses and guests".to_owned());

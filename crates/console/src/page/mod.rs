@@ -1,8 +1,8 @@
 //! Draws the pages of the console: the state of a platform as HTML. The functions take values and
 //! return markup, and do no I/O.
 //!
-//! Escapes all texts by maud, since they come from files, from unprivileged processes or from the
-//! network. Nothing here is marked as already escaped, except the blanks before the marks of a
+//! The library maud escapes all texts, which come from files, from unprivileged processes or from
+//! the network. No text is marked as already escaped, except the blanks before the marks of a
 //! finding.
 
 mod actions;

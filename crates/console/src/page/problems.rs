@@ -120,7 +120,7 @@ fn conflicts(platform: &Platform) -> Vec<SharedProblem<'_>> {
     known.collect()
 }
 
-/// Returns whether a machine has owned an address for longer than a handover takes.
+/// Returns whether a machine has owned an address for longer than a hand-over takes.
 fn is_settled(report: &StatusReport, address: &Subject) -> bool {
     let since = address.since.map(|since| since.boottime_ms);
     let age_ms = since.map(|since| report.at.boottime_ms.saturating_sub(since));

@@ -59,13 +59,13 @@ enum PeerConsoleRequest {
         #[serde(default)]
         token: Option<String>,
         /// Role of the user at the console that sends the query; at this console the user has at
-        /// most this role. None: sent by a console of an earlier version of the program.
+        /// most this role. None: sent by the console of an earlier release.
         #[serde(default)]
         role: Option<UserRole>,
         action: OperatorAction,
     },
-    /// Requests a query of this node's proxy. A console of an earlier version of the program does
-    /// not know this message and ends the connection.
+    /// Requests a query of this node's proxy. The console of an earlier release does not know this
+    /// message and ends the connection.
     Read {
         by: String,
         /// Role of the user at the console that sends the query; at this console the user has at
@@ -73,9 +73,8 @@ enum PeerConsoleRequest {
         role: UserRole,
         ask: ProxyQuery,
     },
-    /// Sign-in attempts at the sending console have failed or succeeded. A console of an earlier
-    /// version of the program ends the connection at this and the next message, and counts attempts
-    /// on its own.
+    /// Sign-in attempts at the sending console have failed or succeeded. The console of an earlier
+    /// release ends the connection at this and the next message, and counts attempts on its own.
     Tries(Vec<AttemptChange>),
     UseCode {
         user: String,

@@ -15,8 +15,8 @@ pub const MEMBER: &str = "member";
 const IF_IT_FAILS: &str = "if it fails";
 const FAILED: &str = "failed";
 
-/// Returns the report of the cluster if it lists the members. If the control role does not respond,
-/// no report does.
+/// Returns the report of the cluster if it lists the members. None without a cluster, and while the
+/// control role does not respond.
 pub fn cluster_of(look: &MachineReport) -> Option<&StatusReport> {
     let report = look.reports.iter().find(|report| report.part == CLUSTER)?;
     report.of_kind(MEMBER).next().map(|_| report)

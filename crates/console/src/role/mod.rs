@@ -58,7 +58,7 @@ const REPLY_MAX: u64 = 16 << 10;
 const OPERATE_LIMIT: Duration = Duration::from_secs(3);
 const ACTING_MAX: usize = 16;
 
-/// Environment of the role: functions and messages that the program provides.
+/// Environment of the role: functions and messages that the evenkeel binary provides.
 #[derive(Clone, Copy)]
 pub struct ConsoleEnvironment {
     pub host: fn() -> String,
@@ -289,7 +289,8 @@ impl ConsoleRole {
         self.shared.wakes()
     }
 
-    /// Handles the results and orders of other threads, after a wake-up.
+    /// Handles the results, orders and queries of other threads, and starts, completes and saves
+    /// what is due. Must be called after a wake-up, and at [`ConsoleRole::due`].
     pub fn do_pending_work(&mut self) {
         self.shared.reset_wakeup();
         while let Ok(came) = self.results.1.try_recv() {

@@ -227,7 +227,7 @@ async fn display(headers: HeaderMap) -> Response {
     )
 }
 
-/// Serves a static file. It changes only with the program, so its digest is the entity tag.
+/// Serves a static file. The file is part of the evenkeel binary, so its digest is the entity tag.
 fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) -> Response {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     let tag = data_encoding::HEXLOWER.encode(&digest.as_ref()[..8]);

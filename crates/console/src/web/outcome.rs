@@ -1,5 +1,5 @@
-//! Waits for the outcome of a configuration version that a program proposed, for the response to
-//! that program.
+//! Waits for the outcome of a configuration version that an API client proposed, for the response
+//! to that client.
 
 use super::api::as_json;
 use crate::shared::ConsoleState;
@@ -32,8 +32,8 @@ pub(super) fn wait(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
-/// Waits until a configuration version is accepted, has failed or needs confirmation, and returns
-/// its outcome.
+/// Waits, for at most `wait`, until a configuration version is accepted, has failed or needs
+/// confirmation. Responds with its outcome, or with its stage at the end of the wait.
 pub(super) async fn of(shared: &ConsoleState, version: u64, wait: Duration) -> Response {
     let until = Instant::now() + wait;
     let mut last = None;

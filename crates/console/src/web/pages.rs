@@ -200,8 +200,8 @@ pub(super) async fn page(
     html(status, page::document(&wanted.page, &shown))
 }
 
-/// Returns whether no machine has an object, provided that all machines with a proxy have reported
-/// their objects.
+/// Returns whether all machines with a proxy have reported their objects, and none of them has the
+/// object.
 fn is_missing(platform: &Platform, has: impl Fn(&Traffic) -> bool) -> bool {
     let mut nodes = platform
         .members

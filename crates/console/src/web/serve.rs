@@ -496,7 +496,7 @@ mod tests {
         let one = plain([127, 0, 0, 1], free_port());
         let all = plain([0, 0, 0, 0], one.address.port());
         serve_and(&one, async |listeners| {
-            // Another program listens at one of all addresses.
+            // Another process listens at one of all addresses.
             let other = SocketAddr::from(([127, 0, 0, 4], one.address.port()));
             let other = std::net::TcpListener::bind(other).unwrap();
             let error = change(&listeners, &all, &[]).unwrap_err();

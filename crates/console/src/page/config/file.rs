@@ -12,7 +12,7 @@ const LINES_MAX: usize = 20_000;
 pub struct ViewedFile<'v> {
     pub version: u64,
     pub file: &'v File,
-    /// Version that last changed each line. None if not requested.
+    /// Configuration version that last changed each line. None if not requested.
     pub blame: Option<&'v [BlameLine]>,
 }
 

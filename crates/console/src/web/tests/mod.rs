@@ -226,7 +226,7 @@ async fn answer(connection: OwnedFd, ordered: &mut Vec<(String, UserRole, String
         VersionsRequest::Blame { .. } => VersionsResponse::Blame(Vec::new()),
         VersionsRequest::Check(edit) => VersionsResponse::Findings(found(&edit.texts)),
         VersionsRequest::Apply { change, .. } => match order(&change.by, "apply") {
-            // The reason of the change determines the outcome of the version.
+            // The reason of the change determines the outcome of the configuration version.
             VersionsResponse::Done { words, .. } => VersionsResponse::Done {
                 words,
                 version: STAGES
@@ -244,7 +244,7 @@ async fn answer(connection: OwnedFd, ordered: &mut Vec<(String, UserRole, String
     connection.write_all(&bytes).await.unwrap();
 }
 
-/// Stages of the versions from 2 on, each with the word that selects it.
+/// Stages of the configuration versions from 2 on, each with the word that selects it.
 const STAGES: [(&str, VersionStage); 5] = [
     ("accepted", VersionStage::Accepted),
     ("confirm", VersionStage::AwaitsConfirmation),

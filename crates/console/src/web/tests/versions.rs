@@ -34,7 +34,7 @@ fn a_waiting_request_gets_the_outcome_of_the_version() {
         "{body}"
     );
     assert_eq!(body["version"], 6);
-    // Without `wait` the response comes as soon as the version is proposed.
+    // Without `wait` the response comes as soon as the configuration version is proposed.
     let (is, body) = apply(&mut bed, "global", "refused", "");
     assert_eq!((is, &body["version"]), (200, &4.into()), "{body}");
     assert_eq!(body["done"], "apply");
@@ -108,7 +108,7 @@ fn an_outdated_edit_shows_the_changes_and_keeps_the_text() {
     assert!(found.body.contains("Version 2 of "), "{found:?}");
     let found = edit(&mut bed, "/config/check", &[("text", text), ("of", "2")]);
     assert!(!found.body.contains("was accepted"), "{found:?}");
-    // After a merge the edit continues from the newer version.
+    // After a merge the edit continues from the newer configuration version.
     let merged = [("text", text), ("of", "1"), ("onto", "2")];
     let merged = edit(&mut bed, "/config/edit", &merged);
     assert!(
