@@ -324,7 +324,7 @@ impl<'l> Args<'l> {
     /// Takes a time; `unit` applies to a number without a unit.
     ///
     /// # Errors
-    /// The word is missing, or not a time.
+    /// The word is missing, not a time, or too large.
     pub fn time(&mut self, unit: TimeUnit) -> Result<(Duration, Span), Diagnostic> {
         let word = self.required("a time")?;
         let time = value::time(word.str(), unit)
@@ -368,7 +368,7 @@ impl<'l> Args<'l> {
     /// Takes a size in bytes (`k`, `m`, `g`).
     ///
     /// # Errors
-    /// The word is missing, or not a size.
+    /// The word is missing, not a size, or too large.
     pub fn size(&mut self, what: &str) -> Result<u64, Diagnostic> {
         self.size_at_most(what, SIZE_MAX)
     }

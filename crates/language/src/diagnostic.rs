@@ -99,7 +99,7 @@ pub struct Details {
     /// Replacements at other positions that belong to the same fix.
     pub further_fixes: Vec<Fix>,
     /// The behaviour in a configuration version that was accepted earlier and has the error: the
-    /// version is served with a warning, because an earlier version of Evenkeel accepted it. `None`
+    /// version is served with a warning, because an earlier release of Evenkeel accepted it. `None`
     /// when no configuration version with the error is served.
     pub once_accepted: Option<&'static str>,
 }
@@ -157,7 +157,7 @@ impl Diagnostic {
         told.with_label(first, "first given here")
     }
 
-    /// Sets the labels of a name that something else has.
+    /// Sets the labels for a name that another object already has.
     pub fn name_taken_at(self, first: Span) -> Self {
         let told = self.label("this name is taken");
         told.with_label(first, "first used here")
@@ -181,7 +181,8 @@ impl Diagnostic {
         }
     }
 
-    /// Does the same as [`Self::suggest`] and adds the replacement.
+    /// Adds "did you mean 'name'?" like [`Self::suggest`], and the replacement of the span by that
+    /// name. Does nothing without a similar name.
     pub fn did_you_mean(self, span: Span, name: Option<&str>) -> Self {
         match name {
             Some(near) => self.suggest(name).fix(span, near),

@@ -148,12 +148,12 @@ impl LogLevels {
         Ok(levels)
     }
 
-    /// Parses the levels that another version of Evenkeel has sent. Items that are not known here
+    /// Parses the levels that another release of Evenkeel has sent. Items that are not known here
     /// have no effect.
     pub fn parse_known(text: &str) -> LogLevels {
         let mut levels = LogLevels::default();
         for written in crate::truncated(text, LEVELS_BYTES_MAX).split(',') {
-            // Ignores an item that this version of Evenkeel does not know.
+            // Ignores an item that this release of Evenkeel does not know.
             let _ = levels.add(0, written.trim());
         }
         levels

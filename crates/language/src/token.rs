@@ -1,5 +1,5 @@
-//! Defines the words and lines that remain after quotes, escapes, variables, comments and line
-//! joining are resolved.
+//! Defines the words and lines that remain after quotes, escapes, variables and comments are
+//! resolved.
 
 use crate::source::Span;
 use std::borrow::Cow;

@@ -70,7 +70,8 @@ fn add_secrets(word: &[u8], seen: &Visibility, all: &mut Vec<String>) {
     // credentials without their scheme.
     let hidden = &word.as_bytes()[masked_range(word.as_bytes(), shown.as_bytes())];
     let hidden = String::from_utf8_lossy(hidden).trim().to_owned();
-    // The script of a program's interpreter is a file, and messages have to name it.
+    // Does not add the path of an interpreter's script: the path is not secret, and messages have
+    // to name it.
     let is_path = |text: &str| text.starts_with('/') && !text.contains(char::is_whitespace);
     if is_path(shown.split_whitespace().next().unwrap_or_default()) && is_path(&hidden) {
         return;
@@ -89,7 +90,7 @@ fn add_secrets(word: &[u8], seen: &Visibility, all: &mut Vec<String>) {
     all.retain(|secret| !secret.is_empty());
     // A message may quote the words of a quoted word separately. Short words occur in any text.
     let parts = word.split([' ', '\t']).skip(1);
-    // The script that a program runs is not secret.
+    // Leaves out the path of a script that an external command runs, which is not secret.
     let is_path = |part: &str| word.starts_with('/') && part.starts_with('/');
     let parts = parts.filter(|part| part.len() >= PART_BYTES_MIN && !is_path(part));
     let parts = parts.filter(|part| !shown.contains(part));

@@ -43,7 +43,7 @@ pub struct Vocabulary<'a> {
     pub shared: Vec<(&'a str, &'a str)>,
     /// Words before a secret: `password`, `auth`.
     pub secrets: Vec<&'a str>,
-    /// Words before a program and its arguments: `notify_master`.
+    /// Words before an external command and its arguments: `notify_master`.
     pub programs: Vec<&'a str>,
     /// All words of keywords, sorted. Any other word may be misspelt, and precede a secret. Empty:
     /// misspelt words are not detected.
@@ -83,12 +83,12 @@ impl<'a> Vocabulary<'a> {
 /// Builds the vocabulary of the keywords of Evenkeel: see [`set_vocabulary`].
 static BUILD: OnceLock<fn() -> Vocabulary<'static>> = OnceLock::new();
 
-/// Sets the words that precede secrets, once, at the start of the program. Everything that quotes a
+/// Sets the words that precede secrets, once, at the start of the process. Everything that quotes a
 /// configuration masks the words after them; without this call, only words whose names suggest a
 /// secret cause masking. `build` runs at the first use, because it takes milliseconds and most
 /// processes quote nothing.
 pub fn set_vocabulary(build: fn() -> Vocabulary<'static>) {
-    // Ignores a second call: the words of one program are always the same.
+    // Ignores a second call: the words of one binary are always the same.
     let _ = BUILD.set(build);
 }
 

@@ -191,7 +191,8 @@ fn by_kind<'r>(
 }
 
 impl Difference {
-    /// Returns the behaviour of both programs and the reason, as a list in Markdown.
+    /// Returns the behaviour of HAProxy, that of Evenkeel and the reason for the difference, as a
+    /// list in Markdown.
     pub(super) fn points(&self) -> String {
         format!(
             "- HAProxy: {}\n- Evenkeel: {}\n- Why: {}",

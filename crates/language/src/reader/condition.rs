@@ -1,6 +1,5 @@
 //! Evaluates the conditions of `.if`, `.elif` and `-cc`: numbers, predicates, `!`, `&&`, `||` and
-//! parentheses. A condition tests variables and facts about the program ([`Facts`]), never the
-//! system.
+//! parentheses. A condition tests variables and facts about Evenkeel ([`Facts`]), never the system.
 
 use super::facts::{Facts, HaproxyVersion};
 use super::fault::FaultKind;
@@ -166,7 +165,7 @@ static PREDICATES: &[Predicate] = &[
     Predicate {
         name: "version_atleast",
         arguments: 1,
-        // An invalid version is older than every version.
+        // An invalid version number counts as older than every other one.
         holds: |c, a| version(&c.facts.version) >= version_of(&a[0]),
     },
     Predicate {

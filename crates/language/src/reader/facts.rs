@@ -1,8 +1,9 @@
-//! Holds the facts about the running program that a condition (`.if`) can test.
+//! Holds the facts about the running evenkeel binary that a condition (`.if`, `-cc`) can test, and
+//! parses the version numbers of HAProxy and OpenSSL, so that conditions can compare them.
 
 use std::collections::BTreeSet;
 
-/// Versions and features of Evenkeel, for `.if` and `-cc`.
+/// Version numbers and features of Evenkeel and its TLS library, for `.if` and `-cc`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Facts {
     /// The version of HAProxy whose language is supported: "2.6.12", "3.1-dev4".
@@ -48,8 +49,8 @@ impl Facts {
     }
 }
 
-/// A comparable version. Missing parts are zero; a development or candidate version is older than
-/// the release of the same number.
+/// A comparable version number of HAProxy or OpenSSL. Missing parts are zero; a development or
+/// candidate version is older than the release of the same number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct HaproxyVersion {
     numbers: [u32; 3],

@@ -9,7 +9,7 @@ use crate::source::{FileId, SourceMap, Span};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-/// The description of the program in HAProxy's messages.
+/// The values about the process that HAProxy's messages contain, and the options of the output.
 #[derive(Clone, Copy, Debug)]
 pub struct HaproxyForm<'a> {
     pub pid: u32,

@@ -87,7 +87,7 @@ impl ValueError for TimeError {
 /// Parses a time; `default` is the unit of a number without one.
 ///
 /// # Errors
-/// The text is not a time.
+/// The text is not a time, or the time is too large.
 pub fn time(text: &str, default: TimeUnit) -> Result<Duration, TimeError> {
     let too_large = || TimeError::Overflow {
         text: text.to_owned(),
