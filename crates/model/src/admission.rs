@@ -1,7 +1,8 @@
-//! Finds the listeners that might refuse, under a new configuration, clients that are already
-//! connected. A client is admitted only once, when it connects: by the TLS options, the PROXY
-//! header, and the rules for connections and sessions. A kept-alive connection must not continue
-//! under a configuration that would have refused it.
+//! Numbers the listeners of a configuration by the conditions under which they admit clients. A
+//! listener with another number than under the previous configuration might refuse clients that are
+//! already connected. A client is admitted only once, when it connects: by the TLS options, the
+//! PROXY header, and the rules for connections and sessions. A kept-alive connection must not
+//! continue under a configuration that would have refused it.
 
 use crate::compiled::condition::Term;
 use crate::compiled::{AdmissionLine, TcpRule};

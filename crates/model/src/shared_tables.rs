@@ -98,7 +98,7 @@ impl Section {
     }
 
     /// Returns whether a newer configuration has an equal `peers` section: the same peers,
-    /// addresses and tables.
+    /// addresses, tables and number of updates per batch.
     pub fn is_same(&self, config: &Config, peers: &Peers) -> bool {
         let tables = shared(config, peers);
         let others: Vec<_> = peers.all.iter().filter(|p| p.name != peers.local).collect();
@@ -174,9 +174,10 @@ impl Section {
         }
     }
 
-    /// Returns whether updates of the local tables may be sent to a peer. They wait until the
-    /// resynchronization from that peer ends: otherwise the peer could send them back as part of
-    /// it, and overwrite newer local counts.
+    /// Returns whether updates of the local tables may be sent to a peer: once this process is
+    /// synchronized, or a resynchronization that it requested from that peer has ended. Before
+    /// that, the peer could send the updates back as part of a resynchronization, and overwrite
+    /// newer local counts.
     fn can_send_updates(&self, peer: usize) -> bool {
         let asked = self
             .peers

@@ -11,7 +11,7 @@ const HEADERS_MAX: usize = 101;
 pub struct Request {
     pub method: Vec<u8>,
     pub uri: Vec<u8>,
-    /// The version, as in `HTTP/1.1`.
+    /// HTTP version of the request, as in `HTTP/1.1`.
     pub version: Vec<u8>,
     /// Header fields with lower-case names, without the body length and `connection`.
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,

@@ -236,7 +236,8 @@ fn mysql_error(packet: &[u8]) -> ParsedReply {
     ParsedReply::Bad(CheckStatus::Layer7Status, code, told)
 }
 
-/// Parses a greeting packet: the version of the server.
+/// Parses the greeting packet of a MySQL server. The result is the server's version number, which
+/// the message of the check contains, or the error that the server sent instead.
 fn mysql_greeting(bytes: &[u8]) -> ParsedReply {
     let Some((packet, _)) = mysql_packet(bytes) else {
         return ParsedReply::Short;

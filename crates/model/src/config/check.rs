@@ -48,7 +48,7 @@ pub struct CheckLines {
     pub owner: Option<(ProxyKind, Box<str>)>,
 }
 
-/// The program of external checks.
+/// Lines of the external check of a proxy: the command, and the `PATH` with which it runs.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ExternalLines {
     pub command: Option<Box<str>>,

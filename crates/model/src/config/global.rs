@@ -233,7 +233,7 @@ pub struct Global {
     pub threads: Option<u16>,
     /// Maximum number of open descriptors (`ulimit-n`).
     pub files_max: Option<u64>,
-    /// `external-check`: checks may execute programs.
+    /// `external-check`: health checks may execute external commands.
     pub external_checks: bool,
     /// `set-dumpable`: the process may write core files.
     pub dumpable: bool,

@@ -115,8 +115,8 @@ impl Config {
         self.clone()
     }
 
-    /// Returns the programs of external checks that enabled proxies with checked servers use:
-    /// command and PATH of each, without duplicates.
+    /// Returns the commands of external checks that enabled proxies with checked servers use, each
+    /// with its `PATH`, without duplicates.
     pub fn check_programs(&self) -> Vec<(Box<str>, Box<str>)> {
         let mut programs = Vec::new();
         for proxy in self.proxies.iter().filter(|proxy| !proxy.disabled) {

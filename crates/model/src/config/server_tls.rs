@@ -79,7 +79,7 @@ impl ServerTls {
 /// `ws`: HTTP version for WebSocket streams.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum WebSocketProto {
-    /// The version of the connection's other streams, but HTTP/1 if ALPN offers it.
+    /// HTTP version of the connection's other streams, but HTTP/1 if ALPN offers it.
     #[default]
     Auto,
     H1,

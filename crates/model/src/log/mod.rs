@@ -171,7 +171,8 @@ fn stream_logged(stream: &ProxyStream, step: StreamLogStep) {
     lines(stream, level, step, &mut message);
 }
 
-/// Logs the current state of a stream for a `do-log` rule.
+/// Logs the current state of a stream at a step of `log-steps`, or for a `do-log` rule. Logs
+/// nothing if a rule made the stream silent, or the frontend has no log target.
 pub fn stream_step(stream: &ProxyStream, step: StreamLogStep) {
     let level = match stream.log.level {
         Some(None) => return,

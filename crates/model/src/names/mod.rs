@@ -46,7 +46,8 @@ impl NameResolver {
     }
 
     /// Resolves the address of a host, for a rule that waits for it; `None` if the host has no
-    /// address or a limit is reached. The call takes as long as the section's timeouts allow.
+    /// address or a limit is reached. The caller waits until the resolution ends, which depends on
+    /// the timeouts and retries of the `resolvers` section.
     pub async fn address(
         &self,
         section: &str,

@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 pub const ASKED_MAX: usize = 4096;
 /// Maximum number of rules that wait for one name.
 const ASKERS_MAX: usize = 100_000;
-/// Time for which a name that only rules request is kept after the last request, milliseconds.
+/// Time for which a name that only rules request is kept after the last request that found no fresh
+/// response, milliseconds.
 const ASKED_MS: u64 = 60_000;
 
 /// A name to resolve, with its `resolvers` section and the kind of records.
@@ -81,7 +82,8 @@ struct Entry {
     resolution: Resolution,
     followers: Vec<(ProxyIndex, ServerIndex)>,
     askers: Vec<oneshot::Sender<Option<IpAddr>>>,
-    /// Time of the last request by a rule.
+    /// Time of the last request by a rule that found no fresh response; None if no rule requested
+    /// the name.
     asked_ms: Option<u64>,
     due_ms: u64,
 }

@@ -1,7 +1,7 @@
 //! Implements the traditional crypt(3): 25 rounds of DES over zeros, with the password as key and a
 //! 12-bit salt that swaps entries of the expansion table. Each bit is stored in a byte, in the
-//! order of the standard. This is slow, easy to review, and never runs on a thread that serves
-//! clients.
+//! order of the standard. The implementation is slow but easy to review. Callers must not run it on
+//! a thread that serves clients.
 
 use super::md5::ALPHABET;
 

@@ -3,8 +3,8 @@
 //! for one server (selected by persistence or a hash) or for any of the backend. Both queues are
 //! first come, first served, unless rules set priorities.
 //!
-//! A released slot goes directly to the stream that waits longest, so no later stream overtakes
-//! it. Nothing here waits while it holds a lock; the caller has the timeouts.
+//! A released slot goes directly to the first waiting stream, so no later stream overtakes it.
+//! Nothing here waits while it holds a lock; the caller has the timeouts.
 //!
 //! A server that a reload removed takes no new streams. The exception is a stream of an older
 //! configuration in which no other server is usable, because a reload must not make its request

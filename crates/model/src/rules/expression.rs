@@ -1,6 +1,6 @@
 //! Compiles and evaluates expressions: a sample fetch, then converters, as in
-//! `req.hdr(host),lower,word(1,.)`. They are compiled when a file is loaded. Evaluation looks up
-//! no names and copies only what a converter must change.
+//! `req.hdr(host),lower,word(1,.)`. They are compiled when a file is loaded. Evaluation looks up no
+//! keywords and copies only what a converter must change.
 
 use super::argument::{self, ArgumentKind, ArgumentText, Arguments, KeywordSignature, MessageSide};
 use super::codes;

@@ -1,5 +1,6 @@
-//! Reads files of patterns (`-f`) and of maps line by line when a configuration is loaded,
-//! without interpreting the lines.
+//! Reads files of patterns (`-f`) and of maps line by line when a configuration is loaded, without
+//! interpreting the lines. Also collects the patterns of one test from words and files, with their
+//! positions for diagnostics.
 
 use super::codes;
 use super::live::PatternPair;

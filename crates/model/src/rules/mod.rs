@@ -1,8 +1,9 @@
 //! Compiles and evaluates rules: samples, fetches, converters, conditions, formats, actions.
 //!
 //! An [`Expression`] finds a [`SampleValue`] in a stream, and a [`Condition`] compares values with
-//! patterns. Both are compiled when a file is loaded. Evaluation looks up no names and only reads
-//! the stream, except for the fetches and converters that count in stick tables or set variables.
+//! patterns. Both are compiled when a file is loaded. Evaluation looks up no keywords and only
+//! reads the stream, except for the fetches and converters that count in stick tables or set
+//! variables and captures.
 
 pub mod argument;
 pub mod draft;

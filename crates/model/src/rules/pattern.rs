@@ -25,7 +25,7 @@ pub struct Patterned {
     no_lookup: bool,
     map: bool,
     paths: Vec<PathBuf>,
-    /// True if numbers are written as versions: `3.1` for 196609.
+    /// True if numbers are written as version numbers: `3.1` for 196609.
     pub versions: bool,
     /// True after `--`, which makes an empty list intentional.
     pub ended: bool,
@@ -153,8 +153,11 @@ impl Patterned {
         self.collected.patterns.is_empty()
     }
 
-    /// Returns the patterns compiled for a method. They are compiled now, or were for an earlier
-    /// line with exactly the same files.
+    /// Returns the patterns compiled for a method. Patterns from files alone are shared with an
+    /// earlier line that has exactly the same files; others are compiled now.
+    ///
+    /// # Errors
+    /// A pattern is invalid for the method.
     pub fn compile(
         self,
         loader: &mut ConfigDraft,
@@ -290,7 +293,7 @@ pub(super) fn compile(
     made.map_err(|(place, diagnose)| collected.wrong(loader, place, diagnose))
 }
 
-/// Warns about expressions in an accepted configuration version that only an earlier version of
+/// Warns about expressions in an accepted configuration version that only an earlier release of
 /// Evenkeel could parse.
 fn warn_of_earlier(
     loader: &mut ConfigDraft,

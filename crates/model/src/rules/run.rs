@@ -1,5 +1,6 @@
-//! Evaluates a list of rules in order, until one ends it. The code that serves streams calls
-//! these functions and acts on the results; they touch no socket.
+//! Evaluates lists of rules in order, until one of them ends its list. Also generates the unique ID
+//! of a stream, and the response for `monitor-uri`. The code that serves streams calls these
+//! functions and acts on the results; they touch no socket.
 
 use super::action::{ActionResult, capture_headers, count_denied};
 use super::condition::TestResult;
@@ -17,7 +18,7 @@ use crate::{thread, users};
 use std::rc::Rc;
 
 enum Outcomes {
-    /// The list ended, or a rule ended it.
+    /// The list ended, or a rule ended it without a verdict (`accept`, `allow`).
     Passed,
     Verdict(MessageVerdict),
     /// A rule needs something or waits. The evaluation then continues at the rule with this index.
@@ -412,7 +413,8 @@ fn content_of_message(
     })
 }
 
-/// Evaluates the rules of `http-response`: the backend's, then the frontend's.
+/// Evaluates the rules of `http-response`: the backend's, then the frontend's, each followed by the
+/// response line rules of HAProxy 1.x in the same section.
 pub fn http_response(stream: &mut ProxyStream) -> MessageVerdict {
     if stream.rules.resume.is_none() {
         capture_headers(stream, true);

@@ -1,5 +1,5 @@
-//! Holds lists of patterns and maps that operators change while traffic flows (`add map`,
-//! `del acl`…).
+//! Holds lists of patterns and maps that operators (`add map`, `del acl`…) and rules change while
+//! traffic flows.
 //!
 //! The content of a file stays compiled in the configuration. Until the first change, a request
 //! reads only that, after checking one flag. The first change builds an index of the whole list,
@@ -61,7 +61,7 @@ impl Entry {
 pub struct How {
     pub method: Method,
     pub ignore_case: bool,
-    /// True if numbers are written as versions.
+    /// True if numbers are written as version numbers, such as `3.1`.
     pub versions: bool,
     /// Type of the values of a map; None for a test.
     pub gives: Option<Gives>,
@@ -127,9 +127,9 @@ pub enum ListError {
     Full,
     /// List that would have more than [`PREPARED_MAX`] prepared versions.
     Prepared,
-    /// Version that is not prepared yet.
+    /// List version with a higher number than the last prepared one.
     Future,
-    /// Version that does not exist, or no longer does.
+    /// List version that is older than the one in use, was not prepared, or cannot be numbered.
     Range,
 }
 
@@ -250,7 +250,7 @@ pub struct Summary {
     pub file: String,
     pub used_by: String,
     pub entries: usize,
-    /// Numbers of the version in use and of the last prepared one.
+    /// Numbers of the list version in use and of the last prepared one.
     pub versions: (u32, u32),
 }
 
@@ -411,8 +411,8 @@ impl Lists {
         Some(self.inner().lists.get(at)?.versions.current)
     }
 
-    /// Returns the next entries of a version, with larger numbers than `after`, in their order.
-    /// Empty at the end, or if the version no longer exists.
+    /// Returns the next entries of a list version, with larger numbers than `after`, in their
+    /// order. Returns none at the end, or if the list version no longer exists.
     pub fn entries_after(&self, at: usize, version: u32, after: u64, max: usize) -> Vec<Entry> {
         let inner = self.inner();
         let Some(list) = inner.lists.get(at) else {

@@ -1,4 +1,5 @@
-//! Parses the values of maps by their type.
+//! Parses the values of maps by their type, and fills the values that are templates with the groups
+//! of a matching regular expression.
 
 use super::matching::Patterns;
 use super::regular::expand;

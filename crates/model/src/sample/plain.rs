@@ -70,7 +70,7 @@ pub(crate) fn number(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
-/// Parses a version: `3.1` is 3 * 65536 + 1.
+/// Parses a version number: `3.1` is 3 * 65536 + 1.
 pub(crate) fn version(text: &str) -> Option<i64> {
     let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
     Some((i64::from(major.parse::<u16>().ok()?) << 16) + i64::from(minor.parse::<u16>().ok()?))

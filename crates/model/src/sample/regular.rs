@@ -91,7 +91,7 @@ impl Regular {
         Self::compile(pattern, syntax, STEPS_MAX)
     }
 
-    /// Compiles an expression that PCRE2 refuses, as earlier versions of Evenkeel did, which used
+    /// Compiles an expression that PCRE2 refuses, as earlier releases of Evenkeel did, which used
     /// the syntax of the linear engine. Returns None if the linear engine refuses the expression,
     /// too.
     pub fn of_earlier_program(pattern: &[u8], ignore_case: bool) -> Option<Self> {
@@ -119,7 +119,7 @@ impl Regular {
     /// Returns the same expression with case ignored.
     ///
     /// # Errors
-    /// The expression cannot be compiled without its case, for example because it is then too
+    /// The expression cannot be compiled with case ignored, for example because it is then too
     /// large.
     pub fn ignoring_case(&self) -> Result<Self, RegularError> {
         let pattern = self.pattern();

@@ -93,7 +93,7 @@ pub type HttpField = (Box<[u8]>, Format);
 pub struct HttpSend {
     pub method: Option<Box<str>>,
     pub uri: Option<Format>,
-    /// Version as in the request line, such as `HTTP/1.1`.
+    /// HTTP version as in the request line, such as `HTTP/1.1`.
     pub version: Option<Box<str>>,
     /// Header fields (`Host` among them), in order.
     pub headers: Vec<HttpField>,

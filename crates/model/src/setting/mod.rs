@@ -1,4 +1,4 @@
-//! Defines settings of configuration lines that contain no expressions and rules. The modules for
+//! Defines settings of configuration lines that contain no expressions or rules. The modules for
 //! states and for compiled rules use these types.
 
 mod asked;

@@ -24,10 +24,10 @@ pub enum CheckStatus {
     /// The response was 404 with `http-check disable-on-404`.
     Layer7OkConditional,
     Layer7Status,
-    /// The program of an external check was stopped after a timeout.
+    /// The command of an external check was stopped after a timeout.
     ProcessTimeout,
     ProcessError,
-    /// The program of an external check exited with 0.
+    /// The command of an external check exited with status 0.
     ProcessOk,
     /// Errors of the traffic counted as a failed check (`observe`).
     Analyzed,

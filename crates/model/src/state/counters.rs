@@ -72,7 +72,8 @@ pub enum Tally {
 
 pub const TALLIES: usize = Tally::Http2Streams as usize + 1;
 
-/// A time whose sliding average over the last [`AVERAGE_WINDOW`] streams is computed.
+/// A time whose sliding average over the last [`AVERAGE_WINDOW`] streams is computed for each
+/// thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
 pub enum Average {
@@ -84,7 +85,7 @@ pub enum Average {
 }
 
 pub const AVERAGES: usize = 4;
-/// Number of streams in the window of the averages.
+/// Number of streams of a thread in the window of the averages.
 pub const AVERAGE_WINDOW: u64 = 1024;
 
 /// The part of an object's [`Counters`] that one thread writes.

@@ -36,8 +36,8 @@ pub struct Peer {
     pub pushed: Vec<u32>,
     /// For each table: the last update of the peer that was applied.
     pub learned: Vec<u32>,
-    /// The peer answered the last request for a full resynchronization, but its own data was
-    /// incomplete.
+    /// A full resynchronization was requested from the peer, and is not requested again. Reset if
+    /// the connection breaks during the resynchronization, up to a maximum number of times.
     pub resync_was_partial: bool,
     /// Number of full resynchronizations from the peer that were interrupted.
     pub broken_lessons: u32,
@@ -55,7 +55,8 @@ pub enum Resync {
     Needed,
     /// The peer with this index received a request.
     Asked(usize),
-    /// The resynchronization is complete, or no peer was reachable.
+    /// The resynchronization is complete, or there is no connected peer from which it was not
+    /// requested already.
     Done,
 }
 

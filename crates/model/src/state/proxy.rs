@@ -32,7 +32,8 @@ pub struct FrontendState {
     pub maxconn_set: AtomicU32,
     /// `disable frontend`: its listeners accept no connections.
     pub paused: AtomicBool,
-    /// Number of configured listeners that are not open: an accepted version runs without them.
+    /// Number of configured listeners that are not open: an accepted configuration version runs
+    /// without listeners that cannot be opened.
     pub unopened: AtomicU32,
     /// `shutdown frontend`: stays closed until a later file contains the frontend.
     shut: AtomicBool,

@@ -228,8 +228,8 @@ impl ServerState {
         self.ending.retired.load(Ordering::SeqCst)
     }
 
-    /// Returns whether the server counts as up only because its first health check, or that of the
-    /// server that it tracks, has not ended.
+    /// Returns whether the first health check or agent check of the server has not ended, or that
+    /// of the server that it tracks, so that its state is only assumed.
     pub fn is_untested(&self) -> bool {
         let control = self.control();
         if let Some(tracked) = control.tracking.server.clone() {
@@ -366,8 +366,8 @@ impl ServerState {
         self.change_way(|way| way.of_file(of_file).0);
     }
 
-    /// Starts a new generation after an operator changed the address or the TLS files. Existing
-    /// connections continue but are not reused.
+    /// Starts a new generation after the address, the use of TLS or the TLS files were changed at
+    /// run time. Existing connections continue but are not reused.
     pub fn next_of_operator(&self) {
         let low = |way: u64| u64::from((way as u32).wrapping_add(1));
         self.change_way(|way| way.0 & !u64::from(u32::MAX) | low(way.0));

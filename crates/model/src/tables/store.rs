@@ -391,8 +391,8 @@ impl Table {
         Some(self.held(at, slot))
     }
 
-    /// Returns the entry of a key, and creates it if needed; None if the table is full. Counts as
-    /// an access.
+    /// Returns the entry of a key, and creates it if needed; None if the key is too long or the
+    /// table is full. Counts as an access.
     pub fn get(self: &Arc<Self>, key: &[u8]) -> Option<HeldEntry> {
         self.note(key);
         let now = entry_time_now();
@@ -582,8 +582,9 @@ impl Table {
         self.append(shard, index, slot);
     }
 
-    /// Removes the oldest entry without a holder. Returns false if there is none among the
-    /// [`EVICTION_TRIES`] entries that are examined.
+    /// Removes the oldest entry that has no holder. If entries expire, an entry that was used since
+    /// it was last moved in the list by age is skipped, too. Returns false if there is none among
+    /// the [`EVICTION_TRIES`] entries that are examined.
     fn evict(&self, shard: &Shard, index: &mut Index) -> bool {
         for _ in 0..EVICTION_TRIES {
             let slot = index.oldest;
@@ -698,7 +699,7 @@ impl Table {
         Removal::Removed
     }
 
-    /// Returns the keys of all entries, in no particular order.
+    /// Returns the keys of all entries that have not expired or are held, in no particular order.
     pub fn keys(&self) -> Vec<Box<[u8]>> {
         let mut keys = Vec::with_capacity(self.used() as usize);
         for at in 0..self.shards.len() {

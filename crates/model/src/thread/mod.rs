@@ -1,6 +1,7 @@
-//! Defines one of the threads that serve clients, as streams and rules see it: its reference to
-//! the newest configuration, its reusable streams, its clocks, and the shared state of the
-//! process ([`ProcessState`]). Threads share nothing else. Both live until the process exits.
+//! Defines one of the threads that serve clients, as streams and rules see it: its reference to the
+//! newest configuration, its reusable streams, its clocks, and the shared state of the process
+//! ([`ProcessState`]). Threads share only that state and the states to which configurations refer.
+//! The data of a thread lives until the process exits.
 
 mod process;
 
@@ -206,7 +207,8 @@ impl Thread {
         self.streams.borrow_mut().pop()
     }
 
-    /// Keeps a stream for reuse, unless its configuration is older or it holds much memory.
+    /// Keeps a stream for reuse, unless the thread has `STREAMS_KEPT` already, the stream's
+    /// configuration is older, or its messages hold much memory.
     pub fn keep_stream(&self, mut stream: Box<ProxyStream>) {
         stream.identity.listed.end();
         let mut streams = self.streams.borrow_mut();

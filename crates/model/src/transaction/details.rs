@@ -40,8 +40,8 @@ impl Session {
         details.map_or((None, None), |details| details.rewritten.get())
     }
 
-    /// Makes the addresses that the connection's rules set its real ones. A later PROXY header
-    /// takes precedence over them; rules of streams do not.
+    /// Makes the addresses that `tcp-request connection` rules set the addresses of the session. A
+    /// later PROXY header replaces them. Addresses that rules set afterwards are stored separately.
     pub fn settle_addresses(self: &mut Rc<Session>) {
         let (source, destination) = self.rewritten();
         if source.is_none() && destination.is_none() {

@@ -211,7 +211,10 @@ impl Session {
         self.frontend().binds.get(self.bind as usize)
     }
 
-    /// Returns the listener. Panics for the session of a health check.
+    /// Returns the listener.
+    ///
+    /// # Panics
+    /// The session has no listener, such as that of a health check.
     pub fn bind(&self) -> &Bind {
         &self.frontend().binds[self.bind as usize]
     }

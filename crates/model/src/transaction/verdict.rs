@@ -46,7 +46,7 @@ pub enum Gate {
     SilentDrop(Option<u8>),
     /// The server's connection is closed; the client gets the data received so far.
     CloseServer,
-    /// The connection switches to HTTP, in this version if one is given.
+    /// The connection switches to HTTP, with this HTTP version if one is given.
     SwitchToHttp(Option<HttpProtocol>),
 }
 

@@ -36,7 +36,8 @@ impl Client {
 }
 
 impl PasswordCheck {
-    /// Returns whether the password is correct. Slow.
+    /// Returns whether the password is correct, and caches the result. Takes milliseconds or even
+    /// seconds.
     fn run(&self) -> bool {
         // The same password may have been verified while this job waited.
         if let Some(right) = cache::known(&self.key) {
@@ -121,8 +122,12 @@ impl Queue {
     }
 }
 
-/// Verifies a password; `threads` is the number of serving threads. A waiting job whose
-/// client has disconnected is dropped.
+/// Queues the verification of a password, and starts another verifying thread if there are few.
+/// `threads` is the number of threads that serve clients. The verification is skipped if the client
+/// disconnects first.
+///
+/// # Errors
+/// Too many passwords are waiting, in total or of this client, or no thread can be started.
 pub fn begin(
     job: PasswordCheck,
     client: Client,

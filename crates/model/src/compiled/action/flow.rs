@@ -17,6 +17,6 @@ pub enum Flow {
     DropConnection(Option<u8>),
     CloseServer,
     DropAnswer(Option<u8>),
-    /// Switches the stream to HTTP, in this version if one is given.
+    /// Switches the stream to HTTP, with this HTTP version if one is given.
     SwitchToHttp(Option<HttpProtocol>),
 }

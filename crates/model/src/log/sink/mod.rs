@@ -1,5 +1,6 @@
-//! Delivers log lines on a separate thread with a bounded queue. The thread never waits for a log
-//! target: a line that the target does not accept at once is dropped and counted.
+//! Delivers log lines on a separate thread with a bounded queue. A line that its target does not
+//! accept at once is dropped and counted, so that one slow target does not delay the lines for
+//! others.
 
 mod target;
 
@@ -141,9 +142,9 @@ impl Sink {
         }
     }
 
-    /// Switches to other targets. A target that remains keeps its socket. Removed targets stay open
-    /// for a while, since streams that began under an older configuration log to them; the oldest
-    /// are closed first.
+    /// Switches to other targets. A target that remains keeps its socket; a Unix socket is replaced
+    /// if it was opened anew. Up to [`RETIRED_MAX`] removed targets stay open, since streams that
+    /// began under an older configuration log to them; beyond that, the oldest are closed.
     #[expect(
         clippy::mutable_key_type,
         reason = "what a key hashes to never changes, and one whose TLS was renewed is another target"
@@ -295,9 +296,9 @@ fn start_once<T>(
     Ok(())
 }
 
-/// Switches the running delivery thread to these targets, after the lines that are queued now.
-/// Before [`start`], only closes them. Blocks until the queue has room, so a serving thread must
-/// not call it.
+/// Switches the running delivery thread to these targets, after the lines that are queued now. If
+/// no thread was started ([`start`]), only closes the targets in `sink`. Blocks until the queue has
+/// room, so a serving thread must not call it.
 pub fn change(sink: Sink) {
     if let Some(queue) = QUEUE.get() {
         // The send fails only if the delivery thread has ended, which happens only with the

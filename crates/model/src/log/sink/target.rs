@@ -1,4 +1,6 @@
-//! Writes to one log target: a file, descriptor, Unix or UDP socket. No function here blocks.
+//! Opens log targets and writes lines to them: standard streams, descriptors, Unix and UDP sockets,
+//! and rings in memory. Sockets are nonblocking. A descriptor that is a pipe can block the write of
+//! a line that is longer than `PIPE_BUF`.
 
 use crate::config::LogTargetAddress;
 use crate::log::ring::{self, Ring};
@@ -27,6 +29,9 @@ pub(super) enum LogOutput {
 
 impl LogOutput {
     /// Opens a target with the privileges and the root directory of the start.
+    ///
+    /// # Errors
+    /// The descriptor or socket cannot be opened or connected. The target is a backend.
     pub fn open(address: &LogTargetAddress) -> io::Result<LogOutput> {
         match address {
             // Duplicates the descriptor that the process was started with: later, its number could
@@ -42,6 +47,10 @@ impl LogOutput {
 
     /// Reopens a target during delivery, with the remaining privileges. `root` is the new root
     /// directory, if the process has changed it since the start.
+    ///
+    /// # Errors
+    /// The socket cannot be opened or connected. The target is a backend, or a descriptor other
+    /// than a standard stream, whose number may have another meaning by now.
     pub fn reopen(address: &LogTargetAddress, root: Option<&Path>) -> io::Result<LogOutput> {
         match address {
             LogTargetAddress::Udp(to) => {
@@ -92,8 +101,9 @@ impl LogOutput {
         }
     }
 
-    /// Returns whether a newly opened target is preferable. A Unix socket stays connected to one
-    /// daemon, which may have restarted since; closing the socket loses nothing.
+    /// Returns whether a newly opened target should replace this one although its address is the
+    /// same. A Unix socket stays connected to one daemon, which may have restarted since; closing
+    /// the socket loses nothing.
     pub fn ages(&self) -> bool {
         matches!(self, LogOutput::Unix(_))
     }
@@ -112,8 +122,8 @@ impl LogOutput {
     }
 }
 
-/// Writes to a descriptor that other processes share. It cannot be set to nonblocking mode, so this
-/// polls for room first.
+/// Writes to a descriptor that other processes may share, and that is therefore not set to
+/// nonblocking mode. Polls for room first, and fails with `WouldBlock` if there is none.
 fn write_shared(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let mut ready = [PollFd::new(&fd, PollFlags::OUT)];
     let now = Timespec {

@@ -1,4 +1,5 @@
 //! Implements the actions that send a response in place of a server: `deny`, `tarpit`, `return`.
+//! Also parses the pages of `http-error` lines.
 
 use super::flow::{count_denied, count_denied_response};
 use super::{

@@ -1,4 +1,6 @@
-//! Implements the actions that end rules or streams without a response.
+//! Implements the actions that end a list of rules, or a connection without a response, and those
+//! that change how a connection is read: a required PROXY or NetScaler header, the switch to HTTP.
+//! Also counts the denied requests and responses.
 
 use super::{
     ActionResult, ActionRow, Build, BuiltAction, Gate, MessageVerdict, RuleAction, places,

@@ -1,4 +1,5 @@
-//! Implements the action `use-service`: the program itself generates the response.
+//! Implements the action `use-service`, with which Evenkeel itself responds to a request:
+//! `prometheus-exporter` returns the statistics. Other services are refused.
 
 use super::{ActionResult, ActionRow, Build, BuiltAction, RuleAction, places};
 use crate::codes as load_codes;

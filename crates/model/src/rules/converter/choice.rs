@@ -1,5 +1,5 @@
-//! Implements the converters that select a part of a text by name, and those that compare:
-//! parameters, languages, secrets.
+//! Implements converters of text: they select a parameter by name or a language, compare with a
+//! secret, reverse a text or a domain name, and find control characters.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};

@@ -20,7 +20,7 @@ use language::arguments::Built;
 use std::borrow::Cow;
 
 const TAG_BYTES: usize = 16;
-/// Length of the nonce that the library requires, in bytes.
+/// Length of the nonce that the cryptographic library requires, in bytes.
 const NONCE_BYTES: usize = 12;
 
 const fn gcm(apply: super::Apply) -> ConverterBuild {

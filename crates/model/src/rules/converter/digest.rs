@@ -28,7 +28,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
          Base64.";
 };
 
-/// Digest algorithm. The library does not provide MD5.
+/// Digest algorithm. The cryptographic library does not provide MD5.
 #[derive(Clone, Copy)]
 enum Hash {
     Md5,

@@ -1,4 +1,5 @@
-//! Implements the converters between bytes and their encodings: URLs, base64, hexadecimal.
+//! Implements the converters between bytes and their encodings: URLs, Base64, and digits to the
+//! bases 2, 10 and 16.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};

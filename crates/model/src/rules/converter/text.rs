@@ -1,4 +1,5 @@
-//! Implements the converters of text: case, parts, substitution.
+//! Implements the converters of text: case, length, parts, substitution, concatenation, trimming
+//! and comparison.
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};

@@ -1,5 +1,6 @@
-//! Reports keywords that need other programs: device databases, Lua, SPOE agents. A file that
-//! uses them has many such lines, so only the first error of each kind is reported.
+//! Reports keywords that need software or data outside of Evenkeel, which is not supported: device
+//! databases, Lua, SPOE agents. A file that uses them has many such lines, so only the first error
+//! of each kind is reported.
 
 use crate::codes;
 use language::{Code, Diagnostic};

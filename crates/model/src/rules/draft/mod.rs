@@ -45,7 +45,7 @@ pub struct ConfigDraft {
     pub error_group_uses: ErrorGroupUses,
 }
 
-/// Note about an expression that only an earlier version of Evenkeel could parse.
+/// Note about an expression that only an earlier release of Evenkeel could parse.
 pub(crate) const AS_EARLIER: &str =
     "the expression matches as it did in the program that accepted it";
 
@@ -100,7 +100,7 @@ impl ConfigDraft {
     }
 
     /// Compiles a regular expression. In an accepted configuration version, an expression that only
-    /// an earlier version of Evenkeel could parse matches as it did there.
+    /// an earlier release of Evenkeel could parse matches as it did in that release.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
 //! Records references to stick tables, userlists and groups of error pages, which may be defined
-//! later in the file, and resolves them when the file is complete.
+//! later in the file. The loader resolves the references when the file is complete.
 
 use super::{ConfigDraft, Section};
 use crate::config::{HttpErrorsSlot, UserlistSlot};
@@ -88,7 +88,7 @@ impl ErrorGroupUses {
 }
 
 impl ConfigDraft {
-    /// Registers a reference to a table, which is resolved when the file is complete.
+    /// Registers a reference to a stick table, which the loader resolves when the file is complete.
     pub fn name_table(&mut self, name: &str, span: Span) {
         self.lookups.push(crate::rules::Lookup {
             span,

@@ -1,4 +1,5 @@
-//! Tracks the section of the configuration file that is being read.
+//! Tracks the section of the configuration file that is being read, and defines what is kept of a
+//! `defaults` section for the proxies that inherit from it.
 
 use crate::config::{Proxy, ProxyIndex, ProxyKind};
 use crate::rules::AclTable;

@@ -1,4 +1,5 @@
-//! Implements the fetches of captured values, which stay available until the end of the stream.
+//! Implements the fetches of the capture slots and of the request line, which stay available until
+//! the end of the stream, and the fetch `http_first_req`.
 
 use super::{FetchBuild, FetchRow, boolean, request};
 use crate::rules::argument::{ArgumentKind, Arguments};

@@ -1,4 +1,5 @@
-//! Implements the fetches of the client's connection: its addresses and its listener.
+//! Implements the fetches of the client's connection: its addresses, its listener, its HTTP
+//! version, its error, and whether it began with a PROXY header.
 
 use super::{FetchBuild, FetchRow, boolean, int, string};
 use crate::rules::argument::Arguments;

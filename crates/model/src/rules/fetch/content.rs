@@ -1,5 +1,5 @@
-//! Implements the fetches of bytes: the first ones of a TCP stream, or the part of a request's body
-//! that has been waited for.
+//! Implements the fetches of bytes: the first ones of a TCP stream in either direction, or the part
+//! of an HTTP body that has arrived while rules waited for it.
 
 use super::{FetchBuild, FetchRow, head, number, payload};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};

@@ -1,5 +1,5 @@
-//! Implements the fetches of a stream's two connections: TCP statistics, HTTP version, and HTTP/2
-//! streams.
+//! Implements the fetches of a stream's two connections: TCP statistics, HTTP version and reuse of
+//! the connections, and their HTTP/2 streams, stream limits and protocol errors.
 
 use super::{FetchBuild, FetchRow, boolean, int, number};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};

@@ -81,7 +81,7 @@ pub struct FetchBuild {
     pub required: usize,
     /// True if names with a matching method (`path_beg`) exist.
     pub variants: bool,
-    /// True if tests write the numbers as versions (`3.1`).
+    /// True if tests write the numbers as version numbers (`3.1`).
     pub versions: bool,
     /// True if the value is unknown until the inspection ends, although the fetch needs no data.
     pub waits: bool,

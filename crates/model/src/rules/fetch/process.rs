@@ -1,4 +1,5 @@
-//! Implements the fetches of the process and the host: time, random numbers, environment, names.
+//! Implements the fetches of the process and the host: time, random numbers, environment, names,
+//! threads. Also implements `wait_end`, which waits for the end of an inspection.
 
 use super::{FetchBuild, FetchRow, boolean, int};
 use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};

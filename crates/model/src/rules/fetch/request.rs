@@ -1,4 +1,5 @@
-//! Implements the fetches of a request's start line: method, target and its parts, version.
+//! Implements the fetches of start lines: of requests the method, the target with its parts and
+//! parameters, and the HTTP version; of responses the status and the HTTP version.
 
 use super::{FetchBuild, FetchRow, boolean, head, int, request, request_awaited, string};
 use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};

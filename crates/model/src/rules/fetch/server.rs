@@ -1,4 +1,5 @@
-//! Implements the fetches of servers: the one of the stream, and their status.
+//! Implements the fetches of servers: the stream's server and the connection to it, and the state
+//! of any server by name.
 
 use super::{FetchBuild, FetchRow, boolean, int, string};
 use crate::config::Server;

@@ -159,7 +159,7 @@ pub mod tests {
     use rustls::{CipherSuite, ProtocolVersion};
     use std::rc::Rc;
 
-    /// Creates TLS 1.2 state with only a version and a cipher suite.
+    /// Creates TLS 1.2 state with only a protocol version and a cipher suite.
     pub(in crate::rules::fetch) fn info() -> Info {
         Info::new(
             ProtocolVersion::TLSv1_2,

@@ -1,5 +1,6 @@
 //! Implements the fetches of the unencrypted hello of a TLS client, parsed from the first bytes of
-//! a TCP stream. Rules can so route TLS by server name without terminating it.
+//! a TCP stream, so that rules can route TLS by server name without terminating it. Of a server's
+//! hello, only the type is available.
 
 use super::{FetchBuild, FetchRow, MessageSide, number, payload, side_of};
 use crate::rules::argument::Arguments;

@@ -1,5 +1,6 @@
-//! Implements the fetches of the progress of a stream: its times, bytes, status and termination.
-//! The fetches return the values of log formats, for rules and for custom log lines.
+//! Implements the fetches of the progress of a stream: its times, bytes, status, termination,
+//! unique ID and last rule. The fetches return the values of log formats, for rules and for custom
+//! log lines.
 
 use super::{FetchBuild, FetchRow, boolean, int, number, string};
 use crate::rules::argument::{ArgumentKind, Arguments};

@@ -1,5 +1,5 @@
-//! Holds the formats that options name (`option httplog`, `option tcplog`), in the syntax of log
-//! formats. They are compiled once.
+//! Holds the formats that options name (`option httplog`, `option httpslog`, `option tcplog`), in
+//! the syntax of log formats. They are compiled once.
 
 use super::{Dialect, Format, parse};
 use crate::rules::argument::ArgumentText as Source;

@@ -1,7 +1,7 @@
 //! Compiles and evaluates formats: text in which values of a stream are inserted, for log lines,
-//! headers, targets, redirects and variables. A format is compiled to a list of pieces when a
-//! file is loaded. Evaluation appends to a buffer, looks up no names, and does not change the
-//! stream.
+//! headers, targets, redirects and variables. A format is compiled to a list of pieces when a file
+//! is loaded. Evaluation appends to a buffer and looks up no keywords. Only converters in the
+//! format can change something, such as a variable.
 
 mod alias;
 mod built_in;

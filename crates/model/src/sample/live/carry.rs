@@ -1,7 +1,7 @@
-//! Keeps the changes that operators made to lists and maps when the configuration or the serving
-//! process is replaced. If the file of a list has changed, too, the operators' changes take
-//! precedence for the keys concerned. A message reports the differences beforehand, so that
-//! nothing is lost silently.
+//! Keeps the changes that operators and rules made to lists and maps when the configuration or the
+//! serving process is replaced. If the file of a list has changed, too, these changes take
+//! precedence for the keys concerned. A message reports the differences beforehand, so that nothing
+//! is lost silently.
 
 use super::entries::Entries;
 use super::{Entry, List, Lists};
@@ -91,7 +91,7 @@ impl Changes {
         let (touched, _) = touched(list);
         let now = by_key(list.entries());
         let mut seen = HashSet::new();
-        // First the added keys, in the order in which they were added, then the removed ones.
+        // First the added and changed keys, in the order of the list, then the removed ones.
         let keys = list.entries().chain(&list.base).map(|entry| &*entry.key);
         let keys = keys.filter(|key| touched.contains(key) && seen.insert(*key));
         let with_values = |key: &[u8]| {

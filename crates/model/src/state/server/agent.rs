@@ -1,6 +1,6 @@
-//! Applies the results of a server's agent check, and keeps servers in the state of another one
-//! that they follow (`track`). Agent and health checks count independently: a server is up if
-//! neither of them reports it down.
+//! Applies the results of a server's agent check, keeps servers in the state of another one that
+//! they track (`track`), and counts the errors of a server's traffic (`observe`). Agent and health
+//! checks count independently: a server is up if neither of them reports it down.
 
 use super::control::ServerChange;
 use super::{AdminState, HealthState, ServerState};
@@ -85,8 +85,8 @@ pub struct AgentSet {
 }
 
 impl ServerState {
-    /// Applies the result of an agent check. Returns the change of state, and whether the result
-    /// differs from the last one.
+    /// Applies the result of an agent check. Returns the change of state, and whether the agent
+    /// reported a health or status that differs from its last one.
     pub fn take_agent(
         self: &Arc<Self>,
         said: AgentVerdict,

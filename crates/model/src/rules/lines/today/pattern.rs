@@ -288,7 +288,8 @@ impl<'p> RequestPattern<'p> {
             || ["/", "(/", ".*", "[^ ]*", "(.*"]
                 .iter()
                 .any(|begin| target.starts_with(begin));
-        // The version follows the target, and current rules do not see it.
+        // Returns None for a pattern that may extend to the HTTP version, which follows the target
+        // and which current rules do not see.
         let inside =
             !target.contains([' ', '$']) && !target.contains("\\s") && !target.contains("HTTP");
         (begins && inside).then(|| match target.as_str() {
@@ -340,7 +341,7 @@ impl<'p> RequestPattern<'p> {
     }
 }
 
-/// Removes the version from a pattern of the request line and from its replacement.
+/// Removes the HTTP version from a pattern of the request line and from its replacement.
 fn without_version(pattern: &str, replacement: &str) -> Option<(String, String)> {
     for version in [
         " HTTP/1.1",
@@ -364,7 +365,7 @@ fn without_version(pattern: &str, replacement: &str) -> Option<(String, String)>
             return Some((format!("{pattern}$"), format.to_owned()));
         }
     }
-    // The last group contains the version, and the replacement ends with it.
+    // The last group contains the HTTP version, and the replacement ends with that group.
     let open = pattern.strip_suffix('$').unwrap_or(pattern);
     let last = format!("\\{}", groups(pattern));
     let ends = open.ends_with(".*)") && open.matches(')').count() == open.matches('(').count();
