@@ -277,7 +277,8 @@ impl Diagnostics {
             if diagnostic.severity != Severity::Error {
                 return;
             }
-            // An error is the reason why the files are refused, so it replaces a warning.
+            // Removes a diagnostic that is no error to make room for an error, which is the reason
+            // why the files are refused.
             let mut list = self.list.iter();
             let last = list.rposition(|one| one.severity != Severity::Error);
             match last {

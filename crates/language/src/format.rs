@@ -40,7 +40,7 @@ pub fn format(text: &[u8], mut begins: impl FnMut(&str, bool) -> bool) -> Vec<u8
     let mut last = LineKind::Blank;
     for (n, row) in rows.iter().enumerate() {
         if row.kind == LineKind::Blank {
-            // A blank line is written only if a row follows, so none is written at the end of the
+            // Writes a blank line only if a row follows, so that none is written at the end of the
             // file.
             let follows = rows
                 .get(n + 1)
@@ -111,7 +111,7 @@ fn row<'a>(line: &'a [u8], begins: &mut impl FnMut(&str, bool) -> bool) -> Row<'
     };
     let kind = match text.first() {
         None => LineKind::Blank,
-        // A scope has the layout of a section.
+        // Treats a scope (`[…]`) like the first line of a section.
         Some(b'[') => LineKind::Section,
         Some(b'#') => LineKind::Comment,
         Some(b'.') => {

@@ -214,7 +214,8 @@ impl Reader {
                 ..
             } = lexer;
             self.recovered = faults.iter().any(|f| f.kind.is_error());
-            // A disabled line is still refused for an error, as in HAProxy, but causes no warnings.
+            // Reports errors, but no warnings, of a line that is disabled by a condition, as
+            // HAProxy does.
             let active = self.blocks.active();
             for fault in faults.iter().filter(|f| active || f.kind.is_error()) {
                 diagnostics.push(sources, fault.diagnostic(sources));

@@ -47,7 +47,8 @@ fn without_secrets<'d>(sources: &SourceMap, d: &'d Diagnostic) -> Cow<'d, Diagno
         .primary
         .iter()
         .chain(d.secondary.iter().map(|(span, _)| span));
-    // A word such as `image` elsewhere in the line would mask the keyword of that name.
+    // Omits a lower-case word such as `image` unless the span points at it, because it would mask
+    // the keyword of that name.
     let found = spans.flat_map(|span| {
         let pointed = sources.snippet(*span);
         let found = secrets(sources.line_text(*span), sources.vocabulary()).into_iter();
@@ -91,7 +92,7 @@ fn mask_suggestions(d: &mut Cow<'_, Diagnostic>, vocabulary: &Vocabulary<'_>) {
     };
     let mask_text = |text: &str| {
         let parts = text.split('`').enumerate();
-        // Every second part is between backticks.
+        // Masks every second part, which is between backticks.
         let parts = parts.map(|(at, part)| match at % 2 {
             1 => mask(part),
             _ => part.to_owned(),
@@ -121,7 +122,8 @@ pub(crate) fn mask_diagnostic(d: &Diagnostic, found: &[String]) -> Option<Diagno
     let texts = texts.chain(&d.notes).chain(&d.help);
     let mut texts = texts.chain(d.secondary.iter().map(|(_, label)| label));
     let mut fixes = d.fix.iter().chain(&d.further_fixes);
-    // A correction of a secret is usually a part of the secret.
+    // Treats a replacement that is a part of a secret like the secret, because a correction usually
+    // is one.
     let has_part = |text: &str| {
         text.len() >= SECRET_BYTES_MIN && found.iter().any(|secret| secret.contains(text))
     };

@@ -161,7 +161,7 @@ impl UpgradeText<'_> {
                 .join(&joint[..])
         };
         if start == end && fix.replacement.starts_with('\n') {
-            // A new line after this one and its comment.
+            // Inserts a new line after the current one and its comment.
             let at = self.line_end(start);
             return Edit {
                 start: at,

@@ -219,7 +219,8 @@ impl Section {
     /// request.
     pub fn start_resync_if_due(&mut self, peer: usize, now: Milliseconds) -> bool {
         if self.resync != Resync::Done && now >= self.resync_until {
-            // The peer takes too long to respond; another one may be available.
+            // Ends the wait for a peer that does not respond, so that another one can be asked. If
+            // none is left, the process counts as synchronized.
             self.resync = Resync::Needed;
             if self
                 .peers
@@ -272,7 +273,8 @@ impl Section {
         }
         if let Some(peer) = self.peers.get_mut(peer) {
             if in_lesson {
-                // The request is repeated when the peer returns.
+                // Allows another request to the peer when it returns, unless too many were
+                // interrupted.
                 peer.broken_lessons += 1;
                 peer.resync_was_partial = peer.broken_lessons >= BROKEN_LESSONS_MAX;
             }

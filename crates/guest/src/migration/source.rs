@@ -210,8 +210,8 @@ impl MigrationSource {
                 let still_ms = now.saturating_sub(self.still_since);
                 vec![SourceOrder::Send(MigrationMessage::Done { still_ms })]
             }
-            // The target has received that the migration failed, so the guest is started again from
-            // its disks.
+            // Keeps the guest on this node: the target has been informed that the migration failed,
+            // so the guest is started again from its disks here.
             (Progress::Completed, _) => {
                 self.stay("QEMU completed the migration without an order".to_owned())
             }

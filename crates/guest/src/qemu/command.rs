@@ -334,7 +334,8 @@ fn stop_at_errors(device: &mut Value) {
 }
 
 fn of_volume(node: &str, guest: &str, socket: &Path, disk: &Disk) -> Value {
-    // A volume has one user at a time; read-only clients are not counted as users.
+    // Adds the user to the name of the export unless the disk is read-only: a volume has one user
+    // at a time, and read-only clients do not count.
     let export = if disk.read_only {
         disk.volume.clone()
     } else {
@@ -389,8 +390,8 @@ fn boot(all: &mut Arguments, start: &StartParameters<'_>) {
                 "file": {"driver": "file", "filename": path, "read-only": true},
             }),
         );
-        // The CD comes after a bootable disk in the boot order, so that an installation is not
-        // repeated after it has ended.
+        // Gives the CD a later place in the boot order than a bootable disk, so that an
+        // installation is not repeated after it has ended.
         let mut device = json!({
             "driver": "ide-cd", "drive": "iso", "id": "cd", "bus": format!("ide.{CD_PORT}"), "bootindex": 10,
         });

@@ -360,7 +360,7 @@ fn stat(directory: &Path, field: usize) -> Option<String> {
 /// Starts a session and writes the process ID into the lock file, in the child process.
 fn become_own(lock: RawFd) -> io::Result<()> {
     rustix::process::setsid()?;
-    // A role ignores and blocks signals that QEMU must receive.
+    // Unblocks all signals, because a role ignores and blocks some that QEMU must receive.
     // SAFETY: an empty set is valid, and the child has one thread.
     unsafe {
         let mut none = std::mem::zeroed();
@@ -432,7 +432,8 @@ fn drop_privileges(rights: &ProcessRights) -> io::Result<()> {
             maximum: Some(bytes),
         };
         setrlimit(Resource::Fsize, limit)?;
-        // A write beyond the limit fails instead of killing the process (setrlimit(2)).
+        // Ignores the signal of the limit, so that a write beyond it fails instead of killing the
+        // process (setrlimit(2)).
         // SAFETY: SIG_IGN is no handler.
         unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     }
@@ -445,15 +446,15 @@ fn drop_privileges(rights: &ProcessRights) -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
     }
-    // The change of the user clears both capabilities (capabilities(7), "Effect of user ID
-    // changes").
+    // Keeps the two capabilities that a change of the user needs. The change itself clears them
+    // (capabilities(7), "Effect of user ID changes").
     let left = if rights.changes_user {
         CapabilitySet::SETUID | CapabilitySet::SETGID
     } else {
         CapabilitySet::empty()
     };
-    // The bounding set limits what root would get at exec. Errors are ignored: without the right to
-    // drop capabilities, there are none to drop.
+    // Drops the other capabilities from the bounding set, which limits what root would get at exec.
+    // Errors are ignored: without the right to drop capabilities, there are none to drop.
     for number in (0..=LAST_CAPABILITY).filter(|number| left.bits() >> number & 1 == 0) {
         // SAFETY: it takes numbers only.
         unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) };

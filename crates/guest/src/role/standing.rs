@@ -102,8 +102,8 @@ impl GuestMachine {
         standing.value.turn(here, no, now);
         if standing.is_kept && !standing.value.may_be_frozen() {
             let removed = fs::remove_file(self.home.frozen());
-            // The next role process would thaw file systems that are not frozen, which the agent
-            // ignores.
+            // Only reports a failure: the next role process would thaw file systems that are not
+            // frozen, which the agent ignores.
             if let Err(error) = removed {
                 self.note(&format!("cannot remove the file `frozen`: {error}"));
             }

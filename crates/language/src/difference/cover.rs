@@ -19,7 +19,7 @@ pub fn mask_secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
         if at > 0 {
             out.push(b'\n');
         }
-        // A line that is too long for the reader cannot be searched, so all of it is masked.
+        // Masks a line as a whole if it is too long for the reader, because it cannot be searched.
         if line.len() > LINE_BYTES_MAX {
             out.extend_from_slice(COVER.as_bytes())
         } else {
@@ -66,8 +66,8 @@ fn add_secrets(word: &[u8], seen: &Visibility, all: &mut Vec<String>) {
         Visibility::Part(part) => part.as_str(),
         _ => "",
     };
-    // A message may quote the masked part alone: the value of a header without its name, and
-    // credentials without their scheme.
+    // Adds the masked part alone, because a message may quote it: the value of a header without its
+    // name, and credentials without their scheme.
     let hidden = &word.as_bytes()[masked_range(word.as_bytes(), shown.as_bytes())];
     let hidden = String::from_utf8_lossy(hidden).trim().to_owned();
     // Does not add the path of an interpreter's script: the path is not secret, and messages have
@@ -88,7 +88,8 @@ fn add_secrets(word: &[u8], seen: &Visibility, all: &mut Vec<String>) {
         all.push(value[end..].trim().to_owned());
     }
     all.retain(|secret| !secret.is_empty());
-    // A message may quote the words of a quoted word separately. Short words occur in any text.
+    // Adds the words within a quoted word, because a message may quote them separately. Short words
+    // occur in any text.
     let parts = word.split([' ', '\t']).skip(1);
     // Leaves out the path of a script that an external command runs, which is not secret.
     let is_path = |part: &str| word.starts_with('/') && part.starts_with('/');
@@ -219,8 +220,8 @@ fn mask_line(line: &[u8], vocabulary: &Vocabulary<'_>, depth: usize, out: &mut V
     match comment.filter(|_| depth > 0) {
         Some(at) if rest[..at].iter().any(|b| b"#!".contains(b)) => {
             out.extend_from_slice(&rest[..at]);
-            // A comment after a secret is usually about it, and may contain another secret such as
-            // the previous one.
+            // Masks a comment after a secret, which is usually about it, and may contain another
+            // secret such as the previous one.
             if has_secret && rest[..at].contains(&b'#') {
                 out.extend_from_slice(COVER.as_bytes());
                 out.extend_from_slice(&rest[rest.trim_ascii_end().len()..]);
@@ -228,7 +229,7 @@ fn mask_line(line: &[u8], vocabulary: &Vocabulary<'_>, depth: usize, out: &mut V
                 mask_line(&rest[at..], vocabulary, depth - 1, out)
             }
         }
-        // The text after an error was not parsed into words.
+        // Masks the text after an error, which was not parsed into words.
         Some(_) => out.extend_from_slice(COVER.as_bytes()),
         None => out.extend_from_slice(rest),
     }

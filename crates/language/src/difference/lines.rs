@@ -38,7 +38,7 @@ impl DiffLine {
 pub(super) fn read(files: &[(String, Vec<u8>)], vocabulary: &Vocabulary<'_>) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for (_, text) in files {
-        // A file begins outside any section.
+        // Begins each file outside of any section.
         let mut current: Option<usize> = None;
         let mut outline = Outline::new(
             vocabulary.sections.iter().copied(),

@@ -592,7 +592,7 @@ fn is_condition(words: &[String], at: usize) -> bool {
     is_open || at == 2 && words.first().is_some_and(|first| first == "acl")
 }
 
-/// Returns whether patterns follow: not in `-m found`.
+/// Returns whether patterns follow in these words of a condition. The method `-m found` has none.
 fn has_patterns(words: &[String]) -> bool {
     let condition = words.iter().take_while(|word| *word != "}");
     let mut before = "";
@@ -644,7 +644,7 @@ impl ShownWord<'_> {
 impl Expression {
     fn read(text: &str, shown: &mut ShownWord<'_>, vocabulary: &Vocabulary<'_>) -> Expression {
         let mut read = Expression::default();
-        // A map gives another value than the one that it looks up.
+        // Begins again after each map, which returns another value than the one that it looks up.
         let mut begin = 0;
         for call in calls(text) {
             let before = &text[..call.at];
@@ -683,7 +683,7 @@ impl Expression {
             .extend(last.map(|name| Carrier::List(name.to_owned())));
         read.is_sink |= match shown.visibility {
             Visibility::Whole => false,
-            // The mask hides a part of the word, so this part is a sink: the end of `AUTH %[var(check.p)]`.
+            // Treats the hidden part of a word as a sink: the end of `AUTH %[var(check.p)]`.
             Visibility::Part(_) => read.is_unknown || !reads(result).is_subset(&shown.reads),
             Visibility::Covered => true,
         };
@@ -867,7 +867,7 @@ pub(super) struct Call<'t> {
 impl<'t> Call<'t> {
     pub fn first(&self) -> &'t str {
         let quotes = ['"', '\''];
-        // A longer name is of no file, header or variable.
+        // Truncates the argument, because no file, header or variable has a longer name.
         let text = truncated(self.arguments, NAME_BYTES_MAX).trim();
         match text.strip_prefix(quotes) {
             Some(rest) => rest.split(quotes).next().unwrap_or_default(),

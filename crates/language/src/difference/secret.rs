@@ -339,7 +339,8 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
         {
             secrets = secrets.max(1);
         }
-        // The replacement may contain the value without the header's name.
+        // Masks the remaining words, because the replacement may contain the value without the
+        // header's name.
         if is_header_line && at > 0 && secret_header(text, &vocabulary.uses).is_some() {
             secrets = usize::MAX;
             continue;
@@ -510,7 +511,7 @@ fn named(
     if vocabulary.uses.fill(text) {
         return usize::MAX;
     }
-    // The path of a URL may contain any word.
+    // Ignores suspect words in a URL, whose path may contain any word.
     let is_named = known(&vocabulary.secrets) || (!text.contains("://") && is_suspect(text));
     usize::from(is_named || is_sample || is_variable || is_option || of_header(OF_HEADERS))
 }
@@ -567,7 +568,7 @@ fn mask_arguments(text: &str) -> String {
         if call.at < from || !is_converter || is_open || call.arguments.is_empty() {
             continue;
         }
-        // The first argument of a map is a file.
+        // Skips the first argument of a map, which is a file.
         let is_map = call.name == "map" || call.name.starts_with("map_");
         let begin = match call.arguments.find(',').filter(|_| is_map) {
             Some(comma) => begin + comma + 1,
@@ -621,7 +622,8 @@ fn visible_check_data(text: &str) -> String {
     let low = text.to_ascii_lowercase();
     match text.split_once([' ', '\t']) {
         Some((command, _)) => format!("{command} {COVER}"),
-        // The Redis protocol has its words on separate lines, and binary data has no words.
+        // Masks the whole text for the Redis protocol, which has its words on separate lines, and
+        // for binary data, which has no words.
         None if text.starts_with(['*', '$']) || low.contains("auth") => COVER.to_owned(),
         None if text.len() > 8 && text.bytes().all(|b| b.is_ascii_hexdigit()) => COVER.to_owned(),
         None => text.to_owned(),
@@ -769,8 +771,8 @@ fn credentials(mut text: String) -> String {
         }
     }
     let authority = text.find("://").map_or(0, |at| at + 3);
-    // An unescaped `/` of a password or a token ends the authority too early. In doubt the path
-    // before an `@` is masked, too.
+    // Masks the path before an `@`, too, because an unescaped `/` of a password or a token ends the
+    // authority too early.
     let ends: &[char] = if authority > 0 {
         &['?', ' ']
     } else {
@@ -780,7 +782,7 @@ fn credentials(mut text: String) -> String {
         .find(ends)
         .map_or(text.len(), |n| authority + n);
     if let Some(at) = text[authority..end].rfind('@') {
-        // An HTTP user without a password is usually a token.
+        // Masks an HTTP user without a password, who is usually a token.
         let of_http = low.starts_with("http");
         let user = &text[authority..authority + at];
         match user.split_once(':') {

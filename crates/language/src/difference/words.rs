@@ -55,7 +55,7 @@ pub(super) fn partners(removed: &[&DiffLine], added: &[&DiffLine]) -> Vec<Option
 }
 
 pub(super) fn displayed_word(bytes: &[u8]) -> String {
-    // The NUL before the `$` of a variable is only for the comparison.
+    // Removes the NUL before the `$` of a variable, which only serves the comparison.
     let bytes: Vec<u8> = bytes.iter().copied().filter(|b| *b != 0).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -81,7 +81,7 @@ pub(super) fn change(old: &DiffLine, new: &DiffLine, vocabulary: &Vocabulary<'_>
     for (removed, added) in &steps {
         let was = before.get(removed.clone()).unwrap_or_default().join(" ");
         let is = after.get(added.clone()).unwrap_or_default().join(" ");
-        // The previous word names the value, unless the head includes it.
+        // Adds the previous word as the name of the value, unless the head includes that word.
         let name = match added.start.checked_sub(1) {
             Some(at) if at >= head => after.get(at).map(|word| format!("{word} ")),
             _ => None,

@@ -113,7 +113,8 @@ impl<'m> Material<'m> {
             let at = found.unwrap_or_else(|| {
                 let chapter = Chapter {
                     title: row.family,
-                    // The text in parentheses only helps the search.
+                    // Omits the text in parentheses from the address, because it only helps the
+                    // search.
                     slug: slug(row.family.split(" (").next().unwrap_or(row.family)),
                     part: PARTS[part].0,
                     entries: Vec::new(),
@@ -215,7 +216,7 @@ impl<'m> Chapter<'m> {
             entry.rows.push(row);
             return;
         }
-        // A name without letters and digits, or a duplicate, gets an anchor with its kind.
+        // Appends the kind to the anchor of a name without letters and digits, or of a duplicate.
         let mut anchor = slug(row.name);
         let is_taken =
             |anchor: &str| anchor.is_empty() || self.entries.iter().any(|e| e.anchor == anchor);

@@ -22,7 +22,7 @@ pub struct ConditionError {
 /// The kinds of errors in a condition.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ConditionErrorKind {
-    /// Neither a number nor a predicate nor a parenthesis.
+    /// The expression begins with neither a number nor a predicate nor a parenthesis.
     #[error("unparsable conditional expression '{rest}'")]
     Unparsable { rest: String },
     #[error("unexpected character '{character}' at the end of conditional expression '{text}'")]
@@ -43,7 +43,7 @@ pub enum ConditionErrorKind {
         predicate: &'static str,
         rest: String,
     },
-    /// More than [`CONDITION_DEPTH_MAX`] parentheses and negations.
+    /// More than [`CONDITION_DEPTH_MAX`] nested parentheses and negations.
     #[error("more than {CONDITION_DEPTH_MAX} nested parentheses and negations")]
     TooDeep,
     /// The text has a lexical error (only for `-cc`; in a file it is reported earlier).
@@ -126,7 +126,7 @@ static PREDICATES: &[Predicate] = &[
     Predicate {
         name: "feature",
         arguments: 1,
-        // An empty name is in every list, as in HAProxy.
+        // Returns true for an empty name, as HAProxy does.
         holds: |c, a| {
             std::str::from_utf8(&a[0])
                 .is_ok_and(|name| name.is_empty() || c.facts.features.contains(name))
@@ -165,7 +165,7 @@ static PREDICATES: &[Predicate] = &[
     Predicate {
         name: "version_atleast",
         arguments: 1,
-        // An invalid version number counts as older than every other one.
+        // Compares version numbers; an invalid one counts as older than every other one.
         holds: |c, a| version(&c.facts.version) >= version_of(&a[0]),
     },
     Predicate {

@@ -79,7 +79,8 @@ impl HaproxyVersion {
                 .find_map(|s| part.strip_prefix(s));
             match stage {
                 Some(n) => version.stage = n.parse().ok()?,
-                // A commit's hash may follow the number of commits.
+                // Ignores a part that is no number: the hash of a commit may follow the number of
+                // commits.
                 None => version.commits = part.parse().unwrap_or(version.commits),
             }
         }

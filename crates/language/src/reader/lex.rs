@@ -118,7 +118,7 @@ impl<'a> Lexer<'a> {
         let mut plain = Lexer::new(self.text, self.file, self.base, self.scope);
         plain.quotes = false;
         plain.run();
-        // The other quotes of the line are ordinary characters, too.
+        // Reports the other quotes of the line, too, which are ordinary characters.
         let (mut at, read) = (0, self.text.get(..plain.at).unwrap_or(self.text));
         while let Some(byte) = read.get(at) {
             match *byte {
@@ -136,7 +136,7 @@ impl<'a> Lexer<'a> {
 
     /// Reads the whole line, empty words included.
     pub fn scan(&mut self) {
-        // Most lines have fewer words; unused capacity is freed with the line.
+        // Reserves space for the words of most lines; unused capacity is freed with the line.
         self.words.reserve(8);
         while self.skip_to_word() {
             if self.words.len() >= WORDS_MAX {
@@ -231,7 +231,7 @@ impl<'a> Lexer<'a> {
             self.fault(FaultKind::Quote(quote), opened, self.at);
         }
         self.push(word.start, self.at, word.bytes);
-        // The span of the words from `[*]` ends here.
+        // Gives the words from `[*]` the span of the whole written word.
         let span = self.span(word.start, self.at);
         for made in &mut self.words[first..] {
             made.span = span;
@@ -240,7 +240,8 @@ impl<'a> Lexer<'a> {
 
     fn escape(&mut self, word: &mut Building) {
         let Some(&next) = self.text.get(self.at + 1) else {
-            // A backslash at the end of a line is an ordinary character; nothing joins lines.
+            // Keeps a backslash at the end of a line as an ordinary character, because nothing
+            // joins lines.
             word.push(b'\\');
             self.at += 1;
             return;
@@ -357,7 +358,7 @@ impl<'a> Lexer<'a> {
             self.fault(FaultKind::TooLong, dollar, end);
             return;
         }
-        // The borrow of the value would outlive the changes below, so the value is copied.
+        // Copies the value, because its borrow would outlive the changes below.
         let value = value.to_vec();
         self.insert(word, &value, split, dollar);
     }
@@ -415,7 +416,8 @@ impl<'a> Lexer<'a> {
 
     fn fault(&mut self, kind: FaultKind, start: usize, end: usize) {
         let span = self.span(start, end.min(self.text.len()));
-        // A line has too many words only once, and a word has one NUL error.
+        // Reports each error once: a line has too many words only once, and a word has one NUL
+        // error.
         let once = |f: &LexicalError| {
             f.kind == kind && (f.span == span || kind == FaultKind::TooManyWords)
         };

@@ -233,7 +233,7 @@ fn lines_of(sources: &SourceMap, span: Span) -> Range<usize> {
         .iter()
         .rposition(|b| *b == b'\n')
         .map_or(0, |n| n + 1);
-    // A span that ends after a line feed does not touch the next line.
+    // Excludes the next line for a span that ends after a line feed.
     let last = if end > start { end - 1 } else { end };
     let last = text[last..]
         .iter()
@@ -336,7 +336,7 @@ fn patched(sources: &SourceMap, fixes: &[&Fix]) -> Option<Patched> {
         if fix.replacement.trim().is_empty() && removed_unseen {
             return None;
         }
-        // A line inserted after a line of a section belongs to the section.
+        // Indents an inserted line, which belongs to the section of the line before it.
         let with = match fix.replacement.strip_prefix('\n') {
             Some(line) => format!("\n    {line}"),
             None => fix.replacement.clone(),

@@ -74,17 +74,17 @@ pub enum PortRule {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Accepts {
     pub port: PortRule,
-    /// `:80-90`
+    /// Ranges of ports are accepted: `:80-90`.
     pub range: bool,
-    /// `:+8000`
+    /// Offsets of ports are accepted: `:+8000`.
     pub offset: bool,
-    /// `tcp@`, `stream+`
+    /// Stream addresses are accepted: `tcp@`, `stream+`.
     pub stream: bool,
-    /// `udp@`, `dgram+`
+    /// Datagram addresses are accepted: `udp@`, `dgram+`.
     pub datagram: bool,
-    /// `fd@3`
+    /// Inherited descriptors are accepted: `fd@3`.
     pub descriptor: bool,
-    /// `stdout`, `stderr`, `ring@name`
+    /// Outputs for log lines are accepted: `stdout`, `stderr`, `ring@name`.
     pub output: bool,
     pub name: bool,
 }
@@ -362,7 +362,7 @@ fn inet(
     family: Family,
     accepts: &Accepts,
 ) -> Result<Address, AddressError> {
-    // The last colon begins the port, unless it is inside brackets.
+    // Splits at the last colon, which begins the port unless it is within brackets.
     let bracket = rest.rfind(']');
     let colon = rest
         .rfind(':')

@@ -6,13 +6,13 @@ pub enum SocketTransport {
     /// No type in the prefix: the keyword decides, a stream for `bind` and `server`, datagrams for
     /// `log`.
     Default,
-    /// `tcp@`, `stream+`, `uxst@`
+    /// Stream socket: `tcp@`, `stream+`, `uxst@`.
     Stream,
-    /// `udp@`, `dgram+`, `uxdg@`
+    /// Datagram socket: `udp@`, `dgram+`, `uxdg@`.
     Datagram,
-    /// `quic4@`, `quic6@`
+    /// QUIC over UDP: `quic4@`, `quic6@`.
     Quic,
-    /// `mptcp@`, `mptcp4@`, `mptcp6@`
+    /// Multipath TCP socket: `mptcp@`, `mptcp4@`, `mptcp6@`.
     Multipath,
 }
 

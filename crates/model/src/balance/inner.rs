@@ -453,7 +453,7 @@ impl AlgorithmState {
         take: Taker<'_>,
     ) -> Choice {
         let length = self.table(backup).len();
-        // The cursor may come from an earlier, longer table.
+        // Wraps the position, because an earlier table may have been longer.
         let begin = self.cursor % length.max(1);
         let mut avoided = None;
         for step in 0..length {
@@ -500,7 +500,7 @@ impl AlgorithmState {
         take: Taker<'_>,
     ) -> Choice {
         let Some(key) = request.key else {
-            // Without a key, servers take turns.
+            // Distributes requests without a key by turns over the servers.
             return self.static_turn(proxy, backup, request, take);
         };
         if is_ring(proxy) {
@@ -697,7 +697,8 @@ fn take_or_park(server: &Arc<ServerState>, take: Taker<'_>) -> Tried {
         Take::Full => {}
     }
     server.in_balance.interest.store(true, Ordering::SeqCst);
-    // A slot may have been released before the wish to be notified was registered.
+    // Tries once more, because a slot may have been released before the wish to be notified was
+    // registered.
     match take(server) {
         Take::Taken => Tried::Taken,
         Take::Busy => Tried::Passed,

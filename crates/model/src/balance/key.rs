@@ -56,7 +56,7 @@ pub fn of(stream: &ProxyStream, proxy: &Proxy) -> Option<u32> {
             let value = rdp_cookie(&stream.payloads.request, Some(name))?;
             (!value.is_empty()).then(|| kind.of(value))
         }
-        // A key of this kind balances log messages only, not streams.
+        // Returns no key: keys of log messages do not apply to streams.
         HashKey::Message(_) => None,
         HashKey::Expression(expression) => of_value(kind, expression.evaluate(stream)?),
         _ if !stream.http => None,

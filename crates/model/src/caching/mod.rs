@@ -107,7 +107,7 @@ fn is_unmodified(request: &HttpMessage, entry: &Entry) -> bool {
     let Some(since) = request.get(b"if-modified-since").and_then(http_time) else {
         return false;
     };
-    // Without `Last-Modified`, `Date` is used (RFC 9111, section 4.3.2).
+    // Compares with `Date` if the response has no `Last-Modified` (RFC 9111, section 4.3.2).
     let dated = |name: &[u8]| entry.head.get(name).and_then(http_time);
     let modified = dated(b"last-modified").or_else(|| dated(b"date"));
     modified.unwrap_or(entry.came_at) <= since
@@ -183,7 +183,7 @@ fn storing(settings: &Settings, response: &HttpMessage, now_s: i64) -> Option<St
     let age_s = response.get(b"age").map_or(Some(0), control::seconds)?;
     let explicit = directives.lifetime_s.or_else(|| {
         let expires = response.get(b"expires")?;
-        // An invalid date means that the response has expired (RFC 9111, section 5.3).
+        // Treats a response with an invalid date as expired (RFC 9111, section 5.3).
         let at = http_time(expires).unwrap_or(0);
         Some(u32::try_from(at - now_s).unwrap_or(0))
     });

@@ -34,8 +34,8 @@ pub struct Play<'s> {
     subject: Subject,
     memory: CheckVariables,
     state: Option<&'s str>,
-    /// `http-check disable-on-404`: a response with status 404 means that the server wants no new
-    /// sessions.
+    /// `http-check disable-on-404`: a response with status 404 means that the server must get no
+    /// new sessions.
     gentle_404: bool,
     at: usize,
     /// Data received since the last send or connect.

@@ -102,7 +102,7 @@ impl Script {
 fn tls_hello() -> Vec<StepAction> {
     vec![
         StepAction::Send(Box::new(Send::TlsHello)),
-        // The server responds with a TLS alert or handshake record.
+        // Expects a TLS alert or handshake record as the response.
         expect(binary_regex("^1[56]"), |expect| {
             expect.min_recv = Some(5);
             expect.ok_status = Some(CheckStatus::Layer6Ok);
@@ -152,7 +152,7 @@ fn redis() -> Vec<StepAction> {
 }
 
 fn postgresql(user: &[u8]) -> Vec<StepAction> {
-    // A startup message of PostgreSQL's protocol version 3.
+    // Builds a startup message of PostgreSQL's protocol version 3: length, protocol version, user.
     let length = (8 + 5 + user.len() + 2) as u32;
     let startup = [
         &length.to_be_bytes()[..],
@@ -164,13 +164,14 @@ fn postgresql(user: &[u8]) -> Vec<StepAction> {
     vec![
         connect(),
         send(startup.concat()),
-        // An error message of PostgreSQL: its first field follows the type and the length.
+        // Fails on an error message of PostgreSQL, and reports its first field, which follows the
+        // type and the length.
         expect(regex("^E"), |expect| {
             expect.negated = true;
             expect.min_recv = Some(5);
             expect.on_error = Some(ReportedText::Text0(6));
         }),
-        // A request for authentication by any known method.
+        // Expects a request for authentication by any known method.
         expect(
             binary_regex("^52000000[A-Z0-9]{2}000000(00|02|03|04|05|06|07|09|0A)"),
             |expect| {
@@ -317,7 +318,7 @@ fn ldap_bind(bytes: &[u8]) -> ParsedReply {
     if rest.len() < length {
         return ParsedReply::Short;
     }
-    // The message id must be that of the bind.
+    // Checks that the response has the message number of the bind, which is 1.
     let number = element(rest, 0x02).and_then(|(length, rest)| rest.split_at_checked(length));
     let Some(([1], rest)) = number else {
         return bad(NOT_LDAP);

@@ -15,7 +15,7 @@ impl HeaderNameList {
             let Some(colon) = memchr(b':', line) else {
                 continue;
             };
-            // A folded line continues the header before it and has no name.
+            // Skips a folded line, which continues the header before it and has no name.
             if !line.starts_with(b" ") && !line.starts_with(b"\t") {
                 self.add(line[..colon].trim_ascii_end());
             }

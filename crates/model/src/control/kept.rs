@@ -29,8 +29,8 @@ impl ServerState {
                     HealthState::Up | HealthState::Stopping => kept.streak.clamp(rise, top),
                 };
             } else {
-                // The recorded rise and fall belong to another file. Sets values that no file has,
-                // so that `configure` below restarts the streak.
+                // Sets a rise and fall that no configuration file has, so that `configure` below
+                // restarts the streak: it was counted under another rise and fall.
                 (control.checks.rise, control.checks.fall) = (u32::MAX, u32::MAX);
             }
             control.checks.enabled = kept.checked;
@@ -55,7 +55,8 @@ impl ServerState {
         }
         let adoption = self.configure(server, now_ms);
         debug_assert_eq!(adoption, Adoption::Adopted);
-        // No change was reported above, so load balancing and queues are notified here.
+        // Notifies load balancing and queues, because the restored flags were stored without a
+        // report.
         self.changed();
         queue::flow(self);
     }

@@ -183,7 +183,7 @@ impl ServerState {
         let mut control = self.control();
         control.checks.health = HealthState::Down;
         control.outages.since_ms = Some(now_ms);
-        // The server was never up, so this is not counted as a change.
+        // Stores the flags without a report of a change, because the server was never up.
         self.availability
             .flags
             .store(control.flags(self.backup()), Relaxed);
@@ -412,7 +412,7 @@ impl ServerState {
     pub(crate) fn recompute_state(self: &Arc<Self>, now_ms: u64) -> ServerChange {
         let (mut change, reweighed) = self.recompute(now_ms);
         self.tell_trackers(now_ms);
-        // The queues give slots to streams, so the server's lock must not be held.
+        // Updates the queues without the server's lock, because they give slots to streams.
         if !change.is_up {
             change.requeued = queue::redistribute(self);
         }

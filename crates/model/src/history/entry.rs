@@ -233,7 +233,7 @@ fn cut(text: &[u8], kept: usize) -> (&[u8], &'static str) {
     let Some(mut end) = kept.checked_sub(MARK.len()) else {
         return (text.get(..kept).unwrap_or_default(), "");
     };
-    // A cut never falls within a UTF-8 character.
+    // Moves the cut back to the start of a UTF-8 character.
     while end > 0 && text.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
         end -= 1;
     }
@@ -264,7 +264,7 @@ pub(super) fn path(target: &[u8]) -> &[u8] {
             let begin = rest.iter().position(|byte| *byte == b'/');
             begin.and_then(|at| rest.get(at..)).unwrap_or(b"/")
         }
-        // The target is `*`, or the host and port of CONNECT, without user and password.
+        // Returns the target without user and password: `*`, or the host and port of CONNECT.
         None => match target.iter().rposition(|byte| *byte == b'@') {
             Some(at) => target.get(at + 1..).unwrap_or_default(),
             None => target,

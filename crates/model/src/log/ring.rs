@@ -254,7 +254,8 @@ fn forward(ring: &Weak<Ring>, server: &RingServer) {
             .map(|to| to.write_all(&batch).and_then(|()| to.flush()));
         match sent {
             Some(Ok(())) => next = behind,
-            // The lines are sent again on a new connection, as far as the ring still has them.
+            // Closes the connection. The lines are sent again on the next one, as far as the ring
+            // still has them.
             _ => connection = None,
         }
     }

@@ -372,7 +372,7 @@ impl ResolutionSchedule {
         let resolution = &entry.resolution;
         let addresses: Vec<IpAddr> = resolution.addresses.iter().map(|(ip, _)| *ip).collect();
         for asker in entry.askers.drain(..) {
-            // The client of the rule may have disconnected.
+            // Ignores a receiver that is gone because the client of its rule has disconnected.
             let _ = asker.send(addresses.first().copied());
         }
         let server = section.servers.get(resolution.answered_by);

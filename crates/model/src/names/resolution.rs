@@ -215,7 +215,7 @@ impl Resolution {
             self.take(section, answer, now_ms);
             return (None, true);
         }
-        // An error response is more specific than a timeout.
+        // Replaces a timeout by an error response, which is more specific.
         if error != ResolutionStatus::Timeout || round.error.is_none() {
             round.error = Some(error);
         }

@@ -34,7 +34,8 @@ pub fn crypt(password: &[u8], salt: &[u8]) -> [u8; 22] {
     }
     let mut length = password.len();
     while length > 0 {
-        // A zero or the first byte of the password, depending on the bits of the length.
+        // Hashes a zero byte for each bit of the length that is set, otherwise the first byte of
+        // the password.
         let byte = if length & 1 == 1 { 0 } else { password[0] };
         first.update([byte]);
         length >>= 1;

@@ -169,7 +169,7 @@ impl Drop for Ticket {
         }
         let mut left = None;
         {
-            // The server's lock before the backend's, as everywhere, to avoid a deadlock.
+            // Takes the server's lock before the backend's, as everywhere, to avoid a deadlock.
             let mut own = self
                 .server
                 .as_ref()

@@ -191,7 +191,7 @@ impl Acl {
 
     fn single(name: &str, test: Test, span: Span) -> Arc<Self> {
         let acl = Acl::new(name, span);
-        // The ACL is new, so its tests are not set yet.
+        // Cannot fail, because the tests of a new ACL are not set yet.
         let _ = acl.tests.set(Box::new([test]));
         Arc::new(acl)
     }
@@ -218,7 +218,7 @@ impl Acl {
 
     fn seal(&self) {
         let draft = std::mem::take(&mut *self.draft.lock().unwrap_or_else(PoisonError::into_inner));
-        // The table of a copied section is sealed twice; the first call takes effect.
+        // Ignores a second call, which a copied section makes: the tests of the first call stay.
         let _ = self.tests.set(draft.into());
     }
 

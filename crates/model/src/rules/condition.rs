@@ -330,7 +330,7 @@ impl<'l> Parser<'_, 'l> {
             let predefined = super::acl::PREDEFINED.iter().map(|(name, _)| *name);
             if let Some(near) = suggest::nearest(&name, self.loader.acls.names().chain(predefined))
             {
-                // A leading negation is kept.
+                // Keeps a leading negation in the suggested replacement.
                 let kept = word
                     .text()
                     .chars()

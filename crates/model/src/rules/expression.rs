@@ -516,7 +516,8 @@ fn parse_converter(
         // Treats a result computed from bytes like one computed from text: its possible types are
         // the same.
         (Type::Any, Type::Bin) => Type::Str,
-        // The input was already cast to this type.
+        // Any means the type of the input, which was already cast to the type that the converter
+        // requires.
         (Type::Any, cast) => cast,
         (output, _) => output,
     };

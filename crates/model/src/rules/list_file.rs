@@ -111,7 +111,7 @@ impl ConfigDraft {
                 directory
             }
         };
-        // An absolute name replaces the base.
+        // Returns an absolute name unchanged: it replaces the base.
         base.join(name)
     }
 

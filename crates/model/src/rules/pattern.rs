@@ -306,7 +306,7 @@ fn warn_of_earlier(
             continue;
         };
         if Regular::of_earlier_program(text, ignore_case).is_some() {
-            // A pattern of a file is not quoted: it may be a secret.
+            // Masks a pattern of a file, which may be a secret.
             let text: &[u8] = match place {
                 PatternOrigin::Word(_) => text,
                 PatternOrigin::Line(..) => COVER.as_bytes(),

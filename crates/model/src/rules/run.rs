@@ -131,11 +131,11 @@ fn note(stream: &mut ProxyStream, rule: &Rule, step: &ActionResult) {
 /// evaluated again.
 #[inline]
 fn again(stream: &mut ProxyStream, at: usize) -> Option<Outcomes> {
-    // Hardly any stream refers to users, so this check comes first.
+    // Returns at once for the many streams whose rules refer to no users.
     stream.rules.checked_users.get()?;
     if stream.times.connected.is_some() || stream.response.status() != 0 {
-        // A response cannot wait for the verification. A user who is not verified yet counts as
-        // unknown, and the rules continue.
+        // Continues with the rules of a response, which cannot wait for the verification: a user
+        // who is not verified yet counts as unknown.
         return None;
     }
     Some(match users::unanswered(stream)? {
@@ -185,7 +185,8 @@ fn connection(
             stream.links.destination.or(old.1),
         ));
     }
-    // The caller applies the settings for the connection itself.
+    // Moves the settings out of the stream, because the caller applies them to the connection
+    // itself.
     let overrides = stream.rules.overrides.take();
     if let Some(thread) = thread::running() {
         thread.keep_stream(stream);
@@ -304,7 +305,8 @@ pub fn http_request(stream: &mut ProxyStream, in_backend: bool) -> MessageVerdic
     if resume.is_none() {
         stream.rules.lenient = false;
         if proxy.has(ProxyOption::HttpBufferRequest) && !stream.payloads.request_complete {
-            // Requests the body first; the rules are evaluated once it is complete.
+            // Requests the body first, as much as fits into a buffer; the rules are evaluated once
+            // that has arrived.
             return MessageVerdict::NeedBody {
                 bytes: config.global.tune.bufsize,
                 time_ms: None,
@@ -392,7 +394,7 @@ fn content_of_message(
     let outcome = evaluate(rules, stream, Patience::Now, from);
     stream.payloads.request_complete = complete;
     let gate = match outcome {
-        // The stream already uses HTTP.
+        // Ignores a switch to HTTP, which the stream uses already.
         Outcomes::Gate(Gate::SwitchToHttp(_)) => return None,
         Outcomes::Gate(gate) => gate,
         Outcomes::Suspended(verdict @ MessageVerdict::Wait(_), at) => {
@@ -437,7 +439,7 @@ pub fn http_after_response(stream: &mut ProxyStream) {
     if !stream.route.rare.has(Rare::AFTER_RULES) {
         return;
     }
-    // No action in these rules ends a message, and a failed one is counted.
+    // Ignores the verdict: no action in these rules ends a message, and a failed one is counted.
     let _ = run_sides(stream, |proxy| &proxy.http_after_response, None);
 }
 
@@ -482,7 +484,7 @@ fn run_sides(
             ended = run(stream, &lines.response);
         }
         if ended.is_some() {
-            // The logged time must not be that of the server's replaced response.
+            // Clears the logged time of the server's response, which is replaced.
             stream.times.response = None;
             return ended;
         }
@@ -495,7 +497,8 @@ fn run_sides(
 pub fn monitor(stream: &mut ProxyStream) -> Option<ProxyResponse> {
     let uri = stream.frontend().monitor_uri.as_deref()?;
     let request = &stream.request;
-    // A configured path matches in each form of target that the client may use.
+    // Compares a configured path with the path of the request, in each form of target that the
+    // client may use.
     let asked = if uri.starts_with(b"/") || request.is_target_composed() {
         request.path_and_query()
     } else {

@@ -78,7 +78,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// Returns whether the list was changed, so that the index overrides the file.
+    /// Returns whether the index overrides the content of the file: an entry was changed, or the
+    /// index was built because rules may change the list.
     #[inline]
     pub fn is_changed(&self) -> bool {
         self.changed.load(Relaxed)
@@ -426,7 +427,7 @@ impl Lists {
         match entries {
             Some(entries) => entries.after(after).take(max).cloned().collect(),
             None => {
-                // The entries of a file have ascending numbers.
+                // Searches by bisection, because the entries of a file have ascending numbers.
                 let start = list.base.partition_point(|entry| entry.number <= after);
                 list.base.iter().skip(start).take(max).cloned().collect()
             }
@@ -632,7 +633,8 @@ impl ConfigLists {
         check(of_list.clone().map(Arc::as_ref), &edit)?;
         let are_indexed = of_list.clone().all(|user| user.is_changed());
         let Some(entries) = list.changed.as_mut().filter(|_| are_indexed) else {
-            // An index that is built now may refuse the entries of the file.
+            // Changes a copy of the entries and builds the indexes from it, which may fail: the
+            // entries of the file may be invalid for a user of the list.
             let mut entries = match &list.changed {
                 Some(entries) => Entries::clone(entries),
                 None => Entries::of(list.base.iter()),
@@ -644,7 +646,7 @@ impl ConfigLists {
         for user in of_list {
             let mut overlay = user.overlay.write().unwrap_or_else(PoisonError::into_inner);
             if let Some(index) = overlay.as_mut() {
-                // All entries were checked above.
+                // Cannot fail, because all entries were checked above.
                 user.change(index, at, &changed)?;
             }
         }

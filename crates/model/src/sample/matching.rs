@@ -274,7 +274,7 @@ impl Patterns {
     }
 
     fn find_text(&self, text: &[u8]) -> Option<usize> {
-        // A comparison with few texts needs no copy in lower case.
+        // Compares with a few texts directly, which needs no copy in lower case.
         match &self.set {
             Set::Exact(list) if self.ignore_case => {
                 return list.iter().position(|p| p.eq_ignore_ascii_case(text));
@@ -318,7 +318,7 @@ fn in_range(ranges: &[RangeInclusive<i64>], n: i64) -> Option<usize> {
 fn places(list: Vec<Box<[u8]>>) -> HashMap<Box<[u8]>, usize> {
     let mut places = HashMap::with_capacity(list.len());
     for (n, text) in list.into_iter().enumerate() {
-        // The first of two equal patterns wins.
+        // Keeps the number of the first of two equal patterns.
         places.entry(text).or_insert(n);
     }
     places

@@ -131,7 +131,8 @@ pub(crate) fn ranges(list: Listed, number: Number) -> Result<Vec<RangeInclusive<
         ranges.push(match operator {
             "ge" => low..=i64::MAX,
             "le" => i64::MIN..=high,
-            // No number is greater than the maximum or less than the minimum.
+            // Uses an empty range for `gt` the maximum and `lt` the minimum, which no number
+            // matches.
             "gt" => low
                 .checked_add(1)
                 .map_or(RangeInclusive::new(1, 0), |low| low..=i64::MAX),

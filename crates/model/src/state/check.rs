@@ -151,7 +151,7 @@ impl CheckStatus {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     Passed,
-    /// The server finishes its sessions and wants no new ones.
+    /// The server finishes its sessions and must get no new ones.
     Conditional,
     Failed,
 }

@@ -51,8 +51,8 @@ impl Presence {
         let sum = shares
             .iter()
             .fold(0u64, |sum, share| sum.wrapping_add(share.0.load(Relaxed)));
-        // The sum can be negative for a moment, if an object that began on one thread ends on
-        // another during the read.
+        // Returns 0 for a negative sum, which is possible for a moment if an object that began on
+        // one thread ends on another during the read.
         if sum > u64::MAX / 2 { 0 } else { sum }
     }
 }

@@ -68,7 +68,7 @@ pub enum HealthState {
     #[default]
     Up,
     Down,
-    /// Still serves, but wants no new sessions (status 404 with `disable-on-404`).
+    /// The server responds with status 404, which excludes it from new sessions (`disable-on-404`).
     Stopping,
 }
 

@@ -44,7 +44,8 @@ impl<'w> Rate<'w> {
                 continue;
             }
             let age = now_ms.wrapping_sub(began);
-            // The clock of another thread may be slightly behind.
+            // Counts in the current period also if the clock of this thread is slightly behind that
+            // of the thread that began the period.
             if age < period_ms || age > u32::MAX / 2 {
                 self.current.fetch_add(count, Relaxed);
                 return;

@@ -432,8 +432,8 @@ impl Table {
         }
         let slot = self.place(shard, &mut index)?;
         let row = self.chunk_row(shard, slot);
-        // A removed entry in this slot may still be in the list of updates; the slot must be
-        // listed only once.
+        // Keeps the flag of a removed entry that is still in the list of updates, so that the slot
+        // is listed only once.
         let news = row.get(STATE) & IS_NEWS;
         row.set(STATE, news | IS_USED | (key.len() as u32 & LENGTH));
         row.set_key(key);
@@ -475,7 +475,7 @@ impl Table {
     fn slot(&self, shard: &Shard, index: &Index, key: &[u8], hash: usize) -> Option<u32> {
         let bucket = hash & index.buckets.len().checked_sub(1)?;
         let mut slot = *index.buckets.get(bucket)?;
-        // A chain of a bucket cannot be longer than the shard; this makes sure that the loop ends.
+        // Limits the number of steps to the size of the shard, so that the loop ends in any case.
         for _ in 0..self.shard_size {
             if slot == NONE {
                 return None;
@@ -630,7 +630,8 @@ impl Table {
             }
         }
         self.take_out(shard, index, slot);
-        // The slot may still be in the list of updates; the reader of the list ignores it.
+        // Keeps the flag of a slot that is still in the list of updates; the reader of that list
+        // ignores unused slots.
         row.set(STATE, row.get(STATE) & IS_NEWS);
         row.set(NEXT, index.free);
         index.free = slot;
@@ -657,7 +658,7 @@ impl Table {
                 self.remove_slot(shard, index, slot);
             } else {
                 if self.has_expired(row, now) {
-                    // A held entry stays alive.
+                    // Extends the expiry time of an entry that is held.
                     self.touch(row, now);
                 }
                 self.to_newest(shard, index, slot);

@@ -66,7 +66,8 @@ impl ProcessState {
     /// Installs the newest configuration. Returns the previous one.
     pub fn replace(&self, config: Arc<Config>) -> Arc<Config> {
         let mut newest = lock(&self.newest);
-        // A thread that finds the new configuration must not find the old number for it.
+        // Stores the number before the configuration, so that no thread finds the new configuration
+        // with the old number.
         self.generation.store(config.version, Ordering::Release);
         std::mem::replace(&mut *newest, config)
     }

@@ -66,7 +66,7 @@ fn key<'r>(stream: &ProxyStream, rule: &'r StickRule) -> Option<(&'r Arc<Table>,
     let key = make
         .key
         .with(make.length, value, |key| Box::<[u8]>::from(key))?;
-    // An empty text is not a valid key.
+    // Returns no key for an empty text, which is not a valid key.
     (!key.is_empty()).then_some((table, key))
 }
 

@@ -77,7 +77,8 @@ impl Session {
     /// Returns whether the connection began with a PROXY header, as the listener or a rule
     /// required.
     pub fn has_proxy_header(&self) -> bool {
-        // A listener with `accept-proxy` refuses connections without the header.
+        // Needs no record for a listener with `accept-proxy`, which refuses connections without the
+        // header.
         let by_listener = self.listener().is_some_and(|bind| bind.preface.proxy);
         let details = self.details.get();
         by_listener || details.is_some_and(|details| details.has_proxy_header.get())
@@ -117,7 +118,7 @@ impl Session {
         let asked = &self.config.global.recording.proxy_fields;
         let mut kept = Tlvs::default();
         for field in fields.iter().filter(|field| asked.contains(&field.kind)) {
-            // The field was valid in the header, so there is room for it.
+            // Cannot fail, because the field fitted into the header.
             let _ = kept.push(field.kind, field.value);
         }
         if !kept.is_empty() {

@@ -73,7 +73,7 @@ impl Default for Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         self.end();
-        // The slab may be gone when the thread exits.
+        // Does nothing if the slab is gone because the thread exits.
         let _ = SLAB.try_with(|slab| {
             if let Some(note) = slab.notes.borrow_mut().get_mut(self.place() as usize) {
                 *note = None;

@@ -70,7 +70,8 @@ impl Packets {
             let _ = set_mark(&socket, mark);
         }
         let Some(tos) = self.tos else { return };
-        // An IPv6 socket may carry IPv4, where only one of the two options has an effect.
+        // Sets the option by the protocol of the peer: an IPv6 socket may carry IPv4, where only
+        // one of the two options has an effect.
         if peer.is_none_or(|peer| peer.ip().to_canonical().is_ipv4()) {
             let _ = sockopt::set_ip_tos(&socket, tos);
         }

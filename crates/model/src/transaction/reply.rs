@@ -53,7 +53,8 @@ pub fn error(stream: &ProxyStream, status: u16) -> ProxyResponse {
         pages
             .map(|(_, page)| page)
             .find_map(|page| match page {
-                // A page that the group lacks is taken from earlier `errorfile` lines.
+                // Continues with earlier `errorfile` lines if the group lacks a page for the
+                // status.
                 ErrorPage::Group(slot) => slot.get()?.page(status),
                 page => Some(page),
             })
@@ -75,7 +76,7 @@ pub fn configured(stream: &ProxyStream, status: u16, page: &ErrorPage) -> Option
         ErrorPage::Made(answer) => answer.reply(stream),
         ErrorPage::Default | ErrorPage::Group(_) => None,
         ErrorPage::Redirect(status, location) => {
-            // The order of the parts is HAProxy's, and differs from that of a redirect rule.
+            // Writes the parts in the order of HAProxy, which differs from that of a redirect rule.
             let reason = if *status == 302 {
                 "Found"
             } else {

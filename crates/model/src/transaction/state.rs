@@ -158,7 +158,7 @@ impl Session {
         let is = |other: &Bind| {
             serves && other.address == bind.address && other.tls.is_some() == bind.tls.is_some()
         };
-        // The index rarely changes between two configurations.
+        // Tries the same index first, because it rarely changes between two configurations.
         let at = if there.binds.get(self.bind as usize).is_some_and(is) {
             self.bind as usize
         } else {
@@ -200,7 +200,7 @@ impl Session {
     pub fn set_secure(self: &mut Rc<Session>, info: tls::Info) {
         let ready = reactor::now();
         let tls = Some(Rc::new(info));
-        // The session is not shared before its first stream.
+        // Cannot fail, because the session is not shared before its first stream.
         if let Some(session) = Rc::get_mut(self) {
             (session.tls, session.ready) = (tls, ready);
         }

@@ -139,7 +139,7 @@ impl Session {
     /// Records the decisions on the session's streams in `into` from now on. Its streams do not
     /// connect to a server.
     pub fn trace(&self, into: Arc<Mutex<Trace>>) {
-        // Only the first trace is kept.
+        // Ignores a second trace of the same session.
         let _ = self.details().trace.set(into);
     }
 

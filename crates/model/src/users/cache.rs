@@ -21,7 +21,8 @@ const REFUSED_MAX: usize = 128;
 static SECRET: LazyLock<hmac::Key> = LazyLock::new(|| {
     let random = rand::SystemRandom::new();
     hmac::Key::generate(hmac::HMAC_SHA256, &random).unwrap_or_else(|_| {
-        // The system normally provides randomness; the fallback is not published either.
+        // Falls back to the time if the system provides no randomness. The time is not published
+        // either.
         let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
         hmac::Key::new(hmac::HMAC_SHA256, &since.as_nanos().to_be_bytes())
     })

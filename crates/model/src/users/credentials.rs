@@ -51,7 +51,7 @@ impl Basic {
             return None;
         }
         let mut decoded = Zeroizing::new(STANDARD.decode(encoded).ok()?);
-        // The text ends at the first zero byte, like a C string.
+        // Cuts the text at the first zero byte, as HAProxy does with its C strings.
         if let Some(end) = decoded.iter().position(|b| *b == 0) {
             decoded.truncate(end);
         }

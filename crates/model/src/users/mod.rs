@@ -51,7 +51,8 @@ pub fn verified<'l>(
             same(secret.bytes(), basic.password()).then_some(())?;
         }
         Some(Password::Hashed(hash)) => check(stream, hash, &basic, true).then_some(())?,
-        // The response time must not reveal whether a user exists.
+        // Computes the decoy hash for an unknown user, so that the response time does not reveal
+        // whether a user exists.
         None => _ = check(stream, list.decoy.as_ref()?, &basic, false),
         Some(Password::None) => return None,
     }
@@ -89,7 +90,7 @@ fn check(stream: &ProxyStream, hash: &Arc<Hash>, basic: &Basic, exists: bool) ->
 /// wait and evaluate again, or refuse if too many verifications wait.
 #[inline]
 pub fn unanswered(stream: &mut ProxyStream) -> Option<MessageVerdict> {
-    // Almost no stream has such credentials.
+    // Returns at once for the many streams without such credentials.
     stream.rules.checked_users.get()?;
     ask(stream)
 }

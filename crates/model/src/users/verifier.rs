@@ -39,7 +39,7 @@ impl PasswordCheck {
     /// Returns whether the password is correct, and caches the result. Takes milliseconds or even
     /// seconds.
     fn run(&self) -> bool {
-        // The same password may have been verified while this job waited.
+        // Uses the cached result if the same password was verified while this job waited.
         if let Some(right) = cache::known(&self.key) {
             return right;
         }
@@ -143,7 +143,7 @@ pub fn begin(
         if builder.spawn(work).is_err() {
             queue.threads -= 1;
             if queue.threads == 0 {
-                // Without a thread, the waiting jobs would never be processed.
+                // Drops the waiting jobs, which no thread would process.
                 queue.clear();
                 return Err(Busy);
             }
@@ -181,7 +181,7 @@ fn work() {
         };
         let Some(waiting) = next else { return };
         if !waiting.done.is_closed() {
-            // The client may disconnect meanwhile.
+            // Ignores a client that has disconnected meanwhile.
             let _ = waiting.done.send(waiting.job.run());
         }
     }

@@ -83,7 +83,7 @@ pub fn attach(address: Address, name: &str) -> Result<u32, AttachError> {
         wait_seconds: WAIT_SECONDS,
         backend: &backend,
     };
-    // The kernel keeps the connection after this process has exited.
+    // Passes the connection to the kernel, which keeps it after this process has exited.
     match attached(Path::new("/sys/block"), name) {
         Some(number) => {
             driver.ask(

@@ -204,7 +204,7 @@ fn compress() -> Compress {
 impl ChunkCompressor {
     /// Compresses a chunk. Returns None if that saves nothing.
     pub fn pack(&mut self, chunk: &[u8]) -> Option<Vec<u8>> {
-        // The buffer also fits incompressible output: a state with pending output must not be
+        // Reserves space for incompressible output, too: a state with pending output must not be
         // reused (zlib-rs 0.6 panics then).
         let mut packed = vec![0; chunk.len() + chunk.len() / 4 + 64];
         self.0.reset();

@@ -246,7 +246,7 @@ impl FrameHeader {
             Some(u64::from(low) | u64::from(u32s()?) << 32)
         };
         let (first, epoch, number) = (u64s()?, u64s()?, u64s()?);
-        // The four bytes above are not used.
+        // Ignores the upper four bytes of the word, which are not used.
         let extra_bytes = u64s()? as u32;
         let checksum = u64s()?;
         let contents = [

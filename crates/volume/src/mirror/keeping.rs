@@ -37,7 +37,8 @@ fn begins_resync(before: &layout::Superblock, change: &DurableChange) -> bool {
 }
 
 impl Mirror {
-    /// Stores a change of the metadata. If the change begins a resync, a snapshot is taken first.
+    /// Stores a change of the metadata. If the change begins a resync of a copy in a file, requests
+    /// a snapshot first, and stores the change after the result has arrived.
     pub(super) fn store(&mut self, number: u64, change: DurableChange) {
         if self.keeping.can && begins_resync(self.local.head(), &change) {
             self.keeping.waits = Some((number, change));

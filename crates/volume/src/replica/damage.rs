@@ -74,7 +74,7 @@ impl<P: Payload> Replica<P> {
             self.requests.slot_mut(place).local = RequestPartState::Failed;
             return self.local_failed();
         }
-        // Without valid data the read fails.
+        // Ends the read, which fails because no copy could supply valid data.
         self.requests.slot_mut(place).local = RequestPartState::Done;
         self.settle(place);
     }
@@ -121,7 +121,7 @@ impl<P: Payload> Replica<P> {
         let (blocks, is_written) = (slot.blocks, slot.remote == RequestPartState::Done);
         match result {
             DiskResult::Done | DiskResult::Data(_) => {
-                // The block was rewritten in between, or is no longer damaged.
+                // Ends the repair: the block was rewritten in between, or is no longer damaged.
                 (slot.local, slot.remote) = (RequestPartState::Done, RequestPartState::Done);
                 self.forget_damage(blocks);
                 self.end_slot(place);

@@ -80,8 +80,8 @@ impl<P: Payload> Replica<P> {
         }
         match self.following.task {
             FollowerTask::None | FollowerTask::Draining | FollowerTask::Promising(_) => {}
-            // No valid owner sends so many commands. The end of the session makes the owner time
-            // out and disconnect.
+            // Ends the session with an owner that has sent more commands than a valid one does. The
+            // owner then times out and disconnects.
             _ if self.has_too_much() => self.following.end(),
             FollowerTask::Ready => self.execute_owner_message(message),
             _ => self.following.held.push_back(message),
@@ -106,7 +106,8 @@ impl<P: Payload> Replica<P> {
         self.following.end();
         self.following.number = number;
         if self.has_others_copy() {
-            // Nothing is promised, because nothing is written.
+            // Introduces itself without a promise, because nothing is written to the copy of
+            // another node.
             return self.introduce();
         }
         self.following.task = FollowerTask::Draining;
@@ -207,7 +208,8 @@ impl<P: Payload> Replica<P> {
                 blocks,
                 ..
             } => {
-                // An owner that exceeds the reported space gets no response and times out.
+                // Ends the session with an owner that exceeds the reported space. The owner gets no
+                // response and times out.
                 if blocks == 0 || blocks > self.copy.room {
                     return self.following.end();
                 }
@@ -249,8 +251,8 @@ impl<P: Payload> Replica<P> {
 
     fn execute(&mut self, epoch: Epoch, tag: u32, command: FollowerCommand<P>) {
         let is_write = matches!(command, FollowerCommand::Write { .. });
-        // A copy in sync may serve after a loss of the owner. So it must have stored that it has
-        // unflushed writes before it acknowledges one.
+        // Stores that the copy has unflushed writes before it acknowledges the first one, because a
+        // copy in sync may serve after a loss of the owner.
         if is_write && joined(&self.copy.head).0 > 0 && self.copy.head.unflushed.is_none() {
             self.copy.head.unflushed = Some(self.settings.boot);
             self.following.task = FollowerTask::Marking(self.copy.store());

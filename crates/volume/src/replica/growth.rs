@@ -33,7 +33,8 @@ impl<P: Payload> Replica<P> {
     /// Handles a report that the local backing store has space for more or fewer blocks than
     /// before.
     pub(super) fn has_room(&mut self, from: u64, to: u64) {
-        // The copy has shrunk in the meantime, so the space between may not be zeroed.
+        // Ignores the report if the copy has shrunk in the meantime, because the space between may
+        // not be zeroed.
         if from > self.copy.room {
             return;
         }

@@ -87,7 +87,8 @@ pub enum JoinRefusal {
 /// in sync.
 ///
 /// # Errors
-/// The copy does not belong to this volume's history.
+/// The other copy belongs to another node, volume or history, is a duplicate of the owner's copy,
+/// or has no space for the volume.
 pub fn decide(
     mine: &CopyHeader,
     record: &Record,
@@ -127,8 +128,9 @@ pub fn decide(
         return Ok(Resume::Everything);
     }
     Ok(match theirs.state {
-        // The copy joined at a later generation, and this node missed the confirmation. The dirty
-        // bits count from an earlier time, so they suffice.
+        // Examines only the dirty blocks: the copy joined at this generation or a later one whose
+        // confirmation this node missed. The dirty bits count from an earlier time, so they
+        // suffice.
         CopyState::Joined(at) if at >= joined => Resume::Bits,
         CopyState::Syncing { base } if base == joined => Resume::Bits,
         _ => Resume::Everything,

@@ -31,7 +31,7 @@ pub enum PeerPhase {
     /// The owner stores that both copies have joined, in the store with this number.
     Confirming(u64),
     Proposing,
-    /// In sync and in the record.
+    /// The other copy is in sync, and the record of the volume lists it as such.
     Mirrored,
 }
 
@@ -86,7 +86,7 @@ impl<P: Payload> Replica<P> {
         if self.other.attempts <= 1 {
             self.other.retry_at = Time(0);
         }
-        // The other node's clients wait for this greeting, so it is sent soon.
+        // Sends the greeting soon, because the other node's clients wait for it.
         let soon = self.now.after(self.settings.bounds.retry_ns);
         self.other.retry_at = self.other.retry_at.min(soon);
         if matches!(self.tenure.role, LeaseRole::Greeting(_)) {
@@ -302,7 +302,8 @@ impl<P: Payload> Replica<P> {
     pub(super) fn advance_other(&mut self) {
         let stall = self.settings.bounds.other_stall_ns;
         if self.waits_for_other() && self.now >= self.other.since.after(stall) {
-            // A copy that stores slowly may respond to another greeting later.
+            // Ends the session with a copy that does not respond in time. A copy that stores slowly
+            // may respond to a later greeting.
             self.drop_other(Notice::OtherLost);
         }
         if self.tenure.role != LeaseRole::Serving {

@@ -82,7 +82,7 @@ impl<P: Payload> Replica<P> {
                 self.release(if is_cut { Notice::Cut } else { Notice::Older });
                 return;
             }
-            // The other copy may differ in any block.
+            // Marks all blocks as dirty, because the other copy may differ in any of them.
             self.copy.fill(true);
         }
         if self.is_drained() {
@@ -113,7 +113,8 @@ impl<P: Payload> Replica<P> {
     }
 
     pub(super) fn promise(&mut self) {
-        // An earlier release may have lost the identity of the copy that the record lists.
+        // Restores the identity of the copy from the record, because an earlier release may have
+        // lost it.
         let recorded = self.tenure.record.copy_of(self.settings.me);
         self.identify(recorded.unwrap_or(self.settings.copy));
         self.copy.head.promised = self.tenure.epoch;
@@ -187,7 +188,7 @@ impl<P: Payload> Replica<P> {
         self.tenure.role = LeaseRole::Serving;
         self.copy.lacks = false;
         if is_cut(&self.copy.head) {
-            // An operator has declared the copy complete.
+            // Marks the copy as complete, because an operator has declared it so.
             self.copy.head.state = CopyState::Joined(self.tenure.record.generation);
             self.copy.store();
         }
@@ -199,7 +200,8 @@ impl<P: Payload> Replica<P> {
         }
         let epoch = self.tenure.epoch;
         self.say(Notice::Serves { epoch, mirrored });
-        // The size may be larger than the one that the clients of the previous owner knew.
+        // Reports the size, which may be larger than the one that the clients of the previous owner
+        // knew.
         self.out
             .push(ReplicaAction::Resized(self.settings.geometry.blocks));
     }
@@ -325,7 +327,7 @@ impl<P: Payload> Replica<P> {
         };
         self.copy.store();
         if self.tenure.role == LeaseRole::Idle {
-            // The owner notices the end of the session and reconnects; then it learns about the
+            // Ends the session, so that the owner reconnects and receives the information about the
             // loss.
             self.following.end();
         }
@@ -366,7 +368,8 @@ impl<P: Payload> Replica<P> {
     }
 
     pub(super) fn advance_tenure(&mut self) {
-        // A copy that lacks acknowledged writes cannot serve without the other one.
+        // Stops waiting if the other node is silent, unless this copy lacks acknowledged writes and
+        // so cannot serve alone.
         let is_hopeless = self.other.is_silent && !self.copy.lacks;
         if let LeaseRole::Greeting(until) = self.tenure.role
             && (self.now >= until || is_hopeless)
@@ -429,7 +432,8 @@ impl<P: Payload> Replica<P> {
         let own = match self.tenure.role {
             LeaseRole::Greeting(until) => Some(until),
             LeaseRole::Idle | LeaseRole::Serving | LeaseRole::Yielding => None,
-            // A deadline in the past that changes nothing would fire again and again.
+            // Returns the deadline only if it has an effect: one in the past without an effect
+            // would fire again and again.
             _ => self.can_give_way().then(|| self.gives_up_at()),
         };
         proposal.into_iter().chain(own).min()

@@ -405,8 +405,8 @@ impl<P: Payload> Replica<P> {
         let slot = self.requests.slot_mut(place);
         slot.stage = RequestStage::Running;
         if slot.failed && !self.broken.is(ReplicaDefect::ExecutesFailed) {
-            // The request was not counted in `loose`, which counts requests that do not need the
-            // other copy.
+            // Marks the request as one that needs the other copy, because it was not counted in
+            // `loose`, which counts those that do not.
             slot.needs_other = true;
             return self.end_slot(place);
         }
@@ -485,8 +485,8 @@ impl<P: Payload> Replica<P> {
             }
             (work, DiskResult::Done) => {
                 slot.local = RequestPartState::Done;
-                // A disk counts as working again if it completes a write while no other node is
-                // about to become the owner.
+                // Marks the disk as working again, because it has completed a write while this node
+                // is the serving owner.
                 if matches!(work, RequestOperation::Write { .. })
                     && self.tenure.role == LeaseRole::Serving
                 {
@@ -656,7 +656,8 @@ impl<P: Payload> Replica<P> {
             }
             RequestInitiator::Log => self.requests.flushing = false,
             RequestInitiator::Alone if is_flushed => self.propose_alone(),
-            // Without that flush the record must not be changed to this copy alone.
+            // Releases the lease, because without that flush the record must not be changed to this
+            // copy alone.
             RequestInitiator::Alone => self.release(Notice::LocalFailed),
             RequestInitiator::Client(_)
             | RequestInitiator::Resync

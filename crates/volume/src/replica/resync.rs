@@ -121,8 +121,8 @@ impl<P: Payload> Replica<P> {
             return self.copy_damaged(place, &wrong);
         }
         let DiskResult::Data(data) = result else {
-            // Without these blocks the other copy cannot be complete; the attempt is repeated
-            // later.
+            // Ends the session with the other copy, which cannot become complete without these
+            // blocks; the resync is repeated later.
             let slot = self.requests.slot(place);
             if !slot.replied && slot.origin != RequestInitiator::Verify {
                 self.drop_other(Notice::LocalFailed);

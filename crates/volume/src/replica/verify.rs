@@ -202,7 +202,7 @@ impl<P: Payload> Replica<P> {
         if let Some(blocks) = verifying.narrow.pop_front() {
             return Some((blocks, RequestOperation::Verify { narrow: true }));
         }
-        // The volume may have grown.
+        // Reads the size again, because the volume may have grown.
         let total = self.settings.geometry.blocks;
         let first = verifying.cursor;
         let most = u64::from(self.settings.bounds.resync_blocks);

@@ -101,7 +101,8 @@ impl Alias {
     }
 
     fn row(self) -> &'static Row {
-        // The same macro creates the rows and the variants, so both are in the same order.
+        // Uses the variant as an index, because one macro creates the rows and the variants in the
+        // same order.
         &ROWS[self as usize]
     }
 

@@ -176,7 +176,7 @@ impl Sink {
             match target.write(&line.bytes) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
-                // The write may have failed because the syslog daemon restarted.
+                // Reopens the target below, because the syslog daemon may have restarted.
                 Err(_) => {}
             }
         }
@@ -301,7 +301,7 @@ fn start_once<T>(
 /// room, so a serving thread must not call it.
 pub fn change(sink: Sink) {
     if let Some(queue) = QUEUE.get() {
-        // The send fails only if the delivery thread has ended, which happens only with the
+        // Ignores a failure, which means that the delivery thread has ended together with the
         // process.
         let _ = queue.send(Delivery::Change(sink));
     }

@@ -76,7 +76,8 @@ impl LogOutput {
             LogTargetAddress::Fd(number @ ..=STANDARD_STREAM_MAX) => Ok(LogOutput::Stream(*number)),
             LogTargetAddress::Fd(_) => Err(io::ErrorKind::NotFound.into()),
             LogTargetAddress::Ring(settings) => Ok(LogOutput::Ring(ring::open(settings))),
-            // A line for a backend is assigned to one of its servers before it reaches a target.
+            // Refuses a backend: its lines are assigned to one of its servers before they reach a
+            // target.
             LogTargetAddress::Backend(_) => Err(io::ErrorKind::NotFound.into()),
         }
     }

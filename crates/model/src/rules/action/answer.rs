@@ -65,7 +65,7 @@ pub fn error_answer(
     args: &mut Args<'_>,
 ) -> Result<(u16, ErrorPage), Diagnostic> {
     let set = RuleSet::HttpRequest;
-    // The generated response has a status, as the responses of servers do.
+    // Accepts expressions that read a response, because the generated response has a status, too.
     let kind = loader.proxy().kind;
     let usage = set.usage(kind).and(RuleSet::HttpResponse.usage(kind));
     let word = &args.line().words[0];
@@ -141,13 +141,14 @@ fn draft<'l>(
                 draft.content = Some(match word.str() {
                     "errorfiles" => {
                         draft.group = Some(build.args.required("<name>")?);
-                        // The slot is filled in once the status is known.
+                        // Stores an empty slot, which is replaced once the status is known.
                         (word, ResponseContent::Group(HttpErrorsSlot::default()))
                     }
                     _ => (word, content(loader, build, word)?),
                 });
             }
-            // The next word must begin a condition, whose parser reports any error.
+            // Ends the arguments at any other word. The parser of the condition reports an error if
+            // the word begins none.
             _ => break,
         }
     }
@@ -189,7 +190,7 @@ fn finish(
         Some((_, content)) => content,
     };
     if let ResponseContent::File(file) = &content {
-        // The status in the file is the one that is sent.
+        // Uses the status in the file, which is the one that is sent.
         status = file.head.status();
     }
     let has_body = matches!(&content, ResponseContent::Bytes(bytes) if !bytes.is_empty())

@@ -50,11 +50,11 @@ impl Hint {
                 return ActionResult::Next;
             }
             let mut head = HttpMessage::default();
-            // The new head is empty, so the status line always fits.
+            // Cannot fail, because the status line fits into an empty head.
             let _ = head.begin_response(HttpVersion::Http11, 103, b"Early Hints");
             hints.push((self.begins, head));
         }
-        // A hint is optional, so one that does not fit is dropped.
+        // Drops a header that does not fit, because a hint is optional.
         if let Some((_, head)) = hints.last_mut() {
             let _ = head.add(&self.name, &value);
         }

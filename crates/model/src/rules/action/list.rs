@@ -92,7 +92,7 @@ impl ConfigDraft {
     pub fn ready_lists(&mut self) {
         for Changes { file, is_map, span } in std::mem::take(&mut self.list_changes) {
             if let Some(at) = self.config.lists.named(&file, is_map) {
-                // A list that cannot be indexed was reported when it was read.
+                // Ignores a list that cannot be indexed, which was reported when it was read.
                 let _ = self.config.lists.make_ready(at);
                 continue;
             }

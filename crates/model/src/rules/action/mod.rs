@@ -374,7 +374,7 @@ fn table(set: RuleSet) -> &'static Table<ActionBuilder> {
             .map(|set| Table::new(set.kind(), FAMILIES, known::all))
             .collect()
     });
-    // The tables are in the order of the sets, one for each.
+    // Uses the set as an index, because there is one table for each set, in the same order.
     &tables[set as usize]
 }
 

@@ -78,7 +78,7 @@ fn weight(parameters: &[u8]) -> u32 {
     };
     let number = std::str::from_utf8(number.trim_ascii()).ok();
     let number: Option<f32> = number.and_then(|number| number.parse().ok());
-    // An invalid number counts as the full weight.
+    // Treats a missing or invalid number as the full weight.
     number.map_or(1000, |n| (n.clamp(0.0, 1.0) * 1000.0) as u32)
 }
 

@@ -92,7 +92,8 @@ fn find<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<&'a [u8
     let mut found = None;
     visit(message, side, name, &mut |value| {
         found = Some(value);
-        // Without a name the first value is the result, else the last one.
+        // Stops at the first cookie if no name is given; otherwise the last value with that name is
+        // the result.
         name.is_none()
     });
     found
@@ -150,6 +151,6 @@ fn cookie_names<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample
     } else {
         fields.request_cookies(None).for_each(|(name, _)| add(name));
     }
-    // Without a cookie there is no value, which `-m found` can test.
+    // Returns no value if there is no cookie, so that `-m found` is false.
     (!out.is_empty()).then_some(SampleValue::Str(Cow::Owned(out)))
 }

@@ -112,8 +112,8 @@ pub(in crate::rules) fn hello_is_whole(arguments: &Arguments, stream: &ProxyStre
 fn hello_type<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     let bytes = payload(arguments, stream);
     let (kind, length, rest) = handshake(bytes)?;
-    // The hello of a response may be truncated. That of a request is parsed, so it must be
-    // complete.
+    // Accepts a truncated hello of a server, of which only the type is read. The hello of a client
+    // must be complete.
     let whole = side_of(arguments, stream) == MessageSide::Response || rest.0.len() >= length;
     whole.then_some(SampleValue::Int(kind.into()))
 }

@@ -125,7 +125,8 @@ impl Alias {
             ),
             Alias::Hostname => put.text(hostname()),
             Alias::UniqueId => {
-                // An input that became no request has no stream in HAProxy, and so no ID.
+                // Writes no ID for input that became no request, for which HAProxy creates no
+                // stream.
                 let has_id = !stream.http || stream.request.is_request();
                 let id = has_id.then(|| stream.unique_id()).flatten();
                 put.text_or_missing(id.unwrap_or_default())
@@ -222,7 +223,7 @@ impl Alias {
 
     /// Appends captured headers; returns false if there is no list of them.
     fn captured(self, stream: &ProxyStream, put: &mut Put<'_>) -> bool {
-        // Nothing is captured from an invalid request.
+        // Appends nothing for an invalid request, from which nothing is captured.
         if without_request(stream) {
             return false;
         }

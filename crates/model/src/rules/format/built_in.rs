@@ -50,7 +50,7 @@ fn compile(text: &[u8]) -> Format {
     // Expressions in built-in formats refer to nothing in a file.
     let mut loader = ConfigDraft::new(language::Environment::empty(), LoadOptions::default());
     let expression = &mut |start| Expression::parse_part(&mut loader, &source, start, Usage::LOG);
-    // The built-in texts are valid; a test compiles them.
+    // Cannot fail: a test compiles the built-in texts.
     let pieces =
         parse::pieces(&source, Dialect::Log, &mut Vec::new(), expression).unwrap_or_default();
     Format {

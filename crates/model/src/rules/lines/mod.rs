@@ -387,7 +387,7 @@ fn decide(effect: &Effect, stream: &mut ProxyStream) -> Option<Decision> {
         Effect::Tarpit => Some(Decision::Tarpitted),
         Effect::Switch(reference) => {
             let state = stream.rules.lines.get_or_insert_default();
-            // The first matching `reqsetbe` wins.
+            // Keeps the backend of the first matching `reqsetbe`.
             state.switched = state.switched.or(reference.index);
             None
         }

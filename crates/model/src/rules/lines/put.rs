@@ -251,7 +251,7 @@ fn host(
     Ok(if was_host && same {
         Put::Done
     } else {
-        // The header is now at the end.
+        // Reports the header as removed from its position: it is now at the end.
         Put::Removed
     })
 }

@@ -49,7 +49,8 @@ impl Subject {
         if keyword == "block" {
             return Subject::Any;
         }
-        // A request line has no colon before its first space.
+        // Recognizes patterns that match headers only, because a request line has no colon before
+        // its first space.
         if ["^[^: ]*:", "^[^ :]*:", "^[^: ]+:", "^[^ :]+:"].contains(&first) {
             return Subject::Headers;
         }
@@ -127,7 +128,8 @@ fn add(old: &Old<'_>) -> Option<String> {
         std::str::from_utf8(name).ok()?,
         std::str::from_utf8(value).ok()?,
     );
-    // An empty value needs a format that evaluates to nothing.
+    // Replaces an empty value by a format that evaluates to nothing, because an action needs a
+    // value.
     let value = match value {
         "" => "%[str()]".to_owned(),
         value => quoted(&format_text(value))?,

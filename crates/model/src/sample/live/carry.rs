@@ -147,7 +147,7 @@ impl Lists {
     /// Applies the changes that were made to the lists of an older configuration. May be repeated
     /// if these lists have changed since; unchanged lists then cost nothing.
     pub fn adopt(&self, older: &Lists) {
-        // The two configurations may share their lists.
+        // Returns if both configurations share their lists, or the files have precedence.
         if std::ptr::eq(self, older) || self.takes_files.load(Relaxed) {
             return;
         }

@@ -242,7 +242,8 @@ impl Index {
             Table::Edge(table, lengths) => {
                 let lengths = lengths.range(..=text.len()).map(|(length, _)| length);
                 if self.how.method == Method::Beg {
-                    // The longest matching beginning wins.
+                    // Searches from the longest pattern on, because the longest matching beginning
+                    // wins.
                     return lengths.rev().find_map(|n| first(table.get(&text[..*n])?));
                 }
                 lengths

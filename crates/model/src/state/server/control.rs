@@ -38,7 +38,7 @@ pub(crate) struct Lifecycle {
     pub retired: bool,
 }
 
-/// Settings of the last file, to detect changes in the next one.
+/// Settings of the server in the last configuration file, to detect changes in the next one.
 #[derive(Debug)]
 pub(crate) struct FileSettings {
     pub disabled: bool,

@@ -80,7 +80,7 @@ pub(crate) struct Limits {
 pub struct InBalance {
     /// The server is in the list of changed servers.
     pub listed: AtomicBool,
-    /// The load balancing wants to know when a slot is released.
+    /// The load balancing has requested a notification when a slot is released.
     pub(crate) interest: AtomicBool,
     /// Index of the server in the newest configuration.
     pub(crate) index_hint: AtomicU32,

@@ -63,7 +63,7 @@ impl<P: Payload> Replica<P> {
             }
             slot.replied = true;
             slot.failed = true;
-            // The memory belongs to the client again.
+            // Drops the references to the client's memory, which the client may reuse from now on.
             slot.data = None;
             if let RequestOperation::Write { body, .. } = &mut slot.work {
                 *body = WriteContent::Trim;

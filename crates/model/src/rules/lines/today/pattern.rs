@@ -174,7 +174,8 @@ impl<'p> HeaderPattern<'p> {
             rest = &rest[blank.len()..];
             blanks = true;
         }
-        // A part that can match the blank can also match nothing.
+        // Accepts a pattern without a blank after the colon only if it ends there, or its next part
+        // can match the blank.
         let swallows = ["", ".*", ".+", "(.*", "(.+"];
         let fits = blanks || rest.is_empty() || swallows[1..].iter().any(|s| rest.starts_with(s));
         fits.then(|| format!("^{rest}"))
@@ -256,7 +257,8 @@ impl<'p> RequestPattern<'p> {
             (true, Some(target)) => (Grouped::Alone, target),
             (true, None) => {
                 let inner = rest.strip_prefix(' ')?;
-                // A group cannot be split in the middle of an alternative.
+                // Returns None for a group with alternatives, which cannot be split in the middle
+                // of one.
                 if method != Method::Any && inner.contains('|') {
                     return None;
                 }
