@@ -68,7 +68,7 @@ pub fn section_name<'w>(
 ) -> Result<&'w str, Diagnostic> {
     let bad = |one: &char| !(one.is_ascii_alphanumeric() || "._-:".contains(*one));
     let text = name.text();
-    // Invalid UTF-8 appears as the replacement character, which is refused.
+    // Refuses invalid UTF-8, too, which appears as the replacement character.
     let Some(bad) = text.chars().find(bad) else {
         return Ok(name.str());
     };

@@ -36,7 +36,8 @@ pub fn format(text: &[u8], mut begins: impl FnMut(&str, bool) -> bool) -> Vec<u8
         .map(|line| row(line, &mut begins))
         .collect();
     let mut out = Vec::with_capacity(text.len() + text.len() / 8);
-    // The kind of the last written row; a file begins as if after a blank line.
+    // Kind of the last written row. The initial value treats the start of the file like the row
+    // after a blank line.
     let mut last = LineKind::Blank;
     for (n, row) in rows.iter().enumerate() {
         if row.kind == LineKind::Blank {
@@ -99,7 +100,7 @@ fn row<'a>(line: &'a [u8], begins: &mut impl FnMut(&str, bool) -> bool) -> Row<'
         .position(|b| !is_space(*b) && *b != b'\r')
         .unwrap_or(line.len());
     let trimmed = &line[start..];
-    // Trailing white space is removed, except white space of a word: an escaped space, or all of it
+    // Removes trailing white space, except white space of a word: an escaped space, or all of it
     // after an unclosed quote.
     let bare = trimmed
         .iter()

@@ -167,13 +167,13 @@ impl<B: 'static> Table<B> {
     /// Returns the keyword with the most words that match the start of the given words.
     pub fn find<'w>(&self, words: impl Iterator<Item = &'w str>) -> KeywordLookup<B> {
         let mut name = String::new();
-        // The end of the first word, of the second, and so on.
+        // Offsets of the end of the first word, of the first two words, and so on.
         let mut ends = Vec::with_capacity(WORDS_MAX);
         for (n, word) in words.take(WORDS_MAX).enumerate() {
             if n > 0 {
                 name.push(' ');
             }
-            // `set-var(check.a)` is the keyword `set-var` with its argument.
+            // Removes the argument of a keyword such as `set-var(check.a)`.
             let word = match word.split_once('(') {
                 Some((before, _)) if n > 0 => before,
                 _ => word,

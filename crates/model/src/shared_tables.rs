@@ -163,7 +163,8 @@ impl Section {
                 .filter_map(|peer| peer.acknowledged.get(at));
             let all_have = have.copied().min().unwrap_or(shared.last);
             let known = |number: u32| number <= all_have;
-            // In a small table with many keys, the keys of most updates are already evicted.
+            // Limits the updates to the size of the table, too: in a small table with many keys,
+            // the keys of most updates are already evicted.
             let most = UPDATES_MAX.min(shared.table.make.size as usize);
             while let Some(first) = shared.updates.first_entry() {
                 if !known(*first.key()) && shared.numbers.len() <= most {

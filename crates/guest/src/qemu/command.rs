@@ -399,7 +399,7 @@ fn boot(all: &mut Arguments, start: &StartParameters<'_>) {
         all.json("-device", &device);
     }
     if start.guest.user_data.is_some() {
-        // QEMU reads the files only when the guest reads the disk.
+        // Attaches a disk with the seed files, which QEMU reads only when the guest reads the disk.
         a_seed(all, &start.home.for_qemu(&start.home.seed()));
     }
     if let Boot::Kernel {

@@ -599,9 +599,8 @@ impl GuestMachine {
                 "its QEMU, process {}, has lost its lock file: killed",
                 stray.id()
             ));
-            // The disks stay open after the kill, as after any kill. If the directory cannot be
-            // written, the process is killed nevertheless, since the guest may run on another node
-            // already.
+            // Marks the disks as open, as after any kill. The process is also killed if the mark
+            // cannot be written, since the guest may run on another node already.
             let marked = self.home.make();
             let marked = marked.and_then(|()| fs::write(self.home.open(), b""));
             stray.end()?;

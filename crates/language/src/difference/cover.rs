@@ -51,7 +51,7 @@ pub fn secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<String> {
 /// Adds a masked word, and its parts that a message may quote separately.
 fn add_secrets(word: &[u8], seen: &Visibility, all: &mut Vec<String>) {
     let word = String::from_utf8_lossy(word).into_owned();
-    // `scheme://user:password@host`, or `user:password`.
+    // Takes the user from `scheme://user:password@host` or `user:password`.
     let user = word
         .split_once("://")
         .map_or(word.as_str(), |(_, rest)| rest);

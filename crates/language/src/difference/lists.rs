@@ -482,7 +482,7 @@ impl Line {
         let words: Vec<String> = words.iter().map(|word| displayed_word(word)).collect();
         let mut read = Line::default();
         let mut targets = Carriers::new();
-        // The list that the words of a rule are added to.
+        // List to which a rule adds the words that follow; None if it adds none.
         let mut filled: Option<ListUse> = None;
         for (at, word) in words.iter().enumerate() {
             if word == "if" || word == "unless" {
@@ -500,7 +500,8 @@ impl Line {
                     .filter(|one| matches!(one, Carrier::Header(_)));
                 read.literals.extend(of_headers.cloned());
             }
-            // The last word before the condition is the value, the one before it the key.
+            // Uses the last word before the condition as the value, and the one before it as the
+            // key.
             let fills = filled.as_ref().filter(|_| {
                 words
                     .get(at.wrapping_sub(2))

@@ -45,7 +45,8 @@ pub(crate) fn match_entries<T: Eq + Hash>(old: &[T], new: &[T]) -> ListMatching 
 }
 
 fn longest_increasing_subsequence(numbers: &[usize]) -> Vec<bool> {
-    // The index of the lowest number that ends an increasing subsequence of each length.
+    // For each length, the index of the lowest number that ends an increasing subsequence of that
+    // length.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = Vec::with_capacity(numbers.len());
     for (at, number) in numbers.iter().enumerate() {

@@ -418,7 +418,7 @@ fn joined<'t>(text: &'t str, vocabulary: &Vocabulary<'_>) -> Option<&'t str> {
 
 /// Returns the visible part of a word, by its form and by the word before it.
 fn part(text: &str, first: &str, before: Option<&String>, uses: &SecretUses) -> Visibility {
-    // A definition in keepalived's syntax: `$AUTH_PASS=…`.
+    // Masks the value of a definition in keepalived's syntax: `$AUTH_PASS=…`.
     if let Some((name, value)) = text.split_once('=')
         && name.starts_with('$')
         && !value.is_empty()
@@ -748,7 +748,8 @@ fn credentials(mut text: String) -> String {
         }
     }
     for suspect in SUSPECT {
-        // A query parameter. The rest of the word is not needed.
+        // Masks the value of a suspect query parameter, and cuts the rest of the word, which is not
+        // needed.
         let name = format!("{suspect}=");
         if let Some(at) = low.find(&name).map(|at| at + name.len()) {
             text.truncate(at);
@@ -756,7 +757,7 @@ fn credentials(mut text: String) -> String {
             text.push_str(COVER);
         }
     }
-    // A secret in a query parameter: `?token=…`. The rest of the word is masked, too.
+    // Masks the word from a secret query parameter on: `?token=…`.
     for at in low.match_indices(['?', '&']).map(|(at, _)| at + 1) {
         let parameter = &low[at..];
         let Some(end) = parameter.find(['=', '?', '&']) else {

@@ -48,7 +48,7 @@ pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
         .iter()
         .filter(|row| is_named(row, name))
         .collect();
-    // Supported keywords come before unsupported ones.
+    // Sorts supported keywords before unsupported ones.
     rows.sort_by_key(|row| !row.built);
     if !rows.is_empty() {
         return Lookup {
@@ -70,7 +70,8 @@ pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
     longer.sort_unstable();
     longer.dedup();
     let near = if longer.is_empty() {
-        // `optoin` is similar to no whole name, but to the first word of some.
+        // Compares with the first words of names, too: `optoin` is similar to no whole name, but to
+        // the first word of some.
         let first = |d: &Documented| d.name.split(' ').next().unwrap_or(d.name);
         suggest::nearest(name, documented.iter().map(|d| d.name))
             .or_else(|| suggest::nearest(name, documented.iter().map(first)))

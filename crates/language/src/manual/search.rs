@@ -163,7 +163,7 @@ fn rank(item: &Item, wanted: &[String]) -> (usize, u32) {
 }
 
 fn hits(items: &[Item], phrases: &[Phrase], wanted: &[String], least: usize) -> Vec<Hit> {
-    // The longest of the matching phrases comes first.
+    // Sorts the matching phrases by their number of words, the longest one first.
     let mut meant: Vec<&Phrase> = phrases
         .iter()
         .filter(|(phrase, _)| contains_phrase(phrase, wanted))
@@ -232,7 +232,8 @@ fn corrected(items: &[Item], phrases: &[Phrase], wanted: &[String]) -> Vec<Strin
         // Synonyms are more likely than names, and names more likely than words of texts.
         nearest(word, &called)
             .or_else(|| nearest(word, &known))
-            // Among so many words, one with another first letter is similar only by chance.
+            // Compares only words with the same first letter: among so many, others are similar
+            // only by chance.
             .or_else(|| {
                 nearest(word, &rare).filter(|near| near.chars().next() == word.chars().next())
             })

@@ -282,7 +282,7 @@ fn condition_state(
         Ok(false) => BranchState::Waiting,
         Err(error) => {
             report.push(bad_condition(line, &error, &places));
-            // Neither this branch nor the `.else` applies, because the intended value is unknown.
+            // Applies neither this branch nor the `.else`, because the intended value is unknown.
             BranchState::Done
         }
     }

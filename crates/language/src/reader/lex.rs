@@ -153,8 +153,8 @@ impl<'a> Lexer<'a> {
         while let Some(byte) = self.text.get(self.at) {
             match byte {
                 b'#' if self.comments => return false,
-                // Between words a carriage return is white space; directly after a word it ends the
-                // line.
+                // Skips a carriage return between words, where it is white space; directly after a
+                // word it ends the line.
                 b'\r' => self.at += 1,
                 _ if is_space(*byte) => self.at += 1,
                 _ => return true,

@@ -46,8 +46,8 @@ pub fn full(sources: &SourceMap, diagnostics: &Diagnostics, look: &RenderOptions
     for d in visible_diagnostics(sources, diagnostics, look.diag) {
         text += &render_diagnostic(sources, &d, look);
         text += "\n\n";
-        // The first diagnostic of the highest severity: an error that refuses the file comes before
-        // a warning.
+        // Keeps the first diagnostic of the highest severity as the example: an error that refuses
+        // the file comes before a warning.
         if d.severity >= Severity::Warning
             && example.as_ref().is_none_or(|e| d.severity > e.severity)
         {
@@ -274,7 +274,8 @@ fn text_of(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            // C1 control characters have two bytes each, and some terminals interpret them.
+            // Escapes C1 control characters, too, which have two bytes each and which some
+            // terminals interpret.
             match c {
                 '\u{80}'..='\u{9f}' => text.push_str("??"),
                 c => text.push(c),

@@ -201,7 +201,7 @@ impl AlgorithmState {
             // the middle of its first lap: neither first nor after all others.
             side.clock + step / 2
         } else {
-            // The rest of the server's current lap is scaled to the new weight.
+            // Scales the rest of the server's current lap to the new weight.
             let left = side.heap.key(at).0.saturating_sub(side.clock);
             let left = u128::from(left) * u128::from(was.weight) / u128::from(now.weight);
             side.clock + (left as u64).min(step)
@@ -219,8 +219,8 @@ impl AlgorithmState {
         if few {
             return side.heap.set(at, (0, side.clock));
         }
-        // The wish to be notified is registered before the load is read, so that no released slot
-        // is missed.
+        // Registers the wish to be notified before it reads the load, so that no released slot is
+        // missed.
         server.in_balance.interest.store(true, Ordering::SeqCst);
         side.heap.set(at, (load_of(server, now.weight), side.clock));
     }

@@ -99,7 +99,7 @@ pub(crate) fn seconds(text: &[u8]) -> Option<u32> {
 /// Parses an HTTP date (RFC 9110, section 5.6.7) as seconds since 1970.
 pub(crate) fn http_time(text: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
-    // The weekday is ignored, so a wrong one does no harm.
+    // Ignores the weekday, so that a wrong one does no harm.
     let text = text.split_once(", ").map_or(text, |(_, date)| date);
     let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
     Some(zoned.timestamp().as_second())

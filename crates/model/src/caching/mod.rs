@@ -188,7 +188,7 @@ fn storing(settings: &Settings, response: &HttpMessage, now_s: i64) -> Option<St
         Some(u32::try_from(at - now_s).unwrap_or(0))
     });
     let lifetime_s = match explicit {
-        // `max-age` of the section is the upper limit.
+        // Limits an explicit lifetime to `max-age` of the `cache` section.
         Some(seconds) => {
             let left = seconds.checked_sub(age_s).filter(|left| *left > 0)?;
             age_s.saturating_add(left.min(settings.age_max_s))

@@ -48,8 +48,9 @@ impl ServerState {
             control.location.address = kept.address;
             control.outages.last_change_ms = ago(kept.last_change_ago_ms);
             control.outages.since_ms = kept.down_for_ms.map(ago);
-            // The restored state is not a change: nothing is counted twice, and the server keeps
-            // its recorded times unless the new file differs.
+            // Stores the flags as the current ones, so that the restored state is no change:
+            // nothing is counted twice, and the server keeps its recorded times unless the new
+            // configuration file differs.
             let flags = control.flags(self.backup());
             self.availability.flags.store(flags, Relaxed);
         }

@@ -29,7 +29,8 @@ impl ServerControl {
     pub(crate) fn configure_name(&mut self, server: &Server) {
         self.location.file_unresolved = server.address == ServerAddress::Unresolved;
         let follows = server.is_followed_if(|| self.location.host.is_some());
-        // A server that already followed a resolved name keeps the resolved address.
+        // Resets whether the address is unresolved, unless the server already followed a resolved
+        // name: it then keeps the resolved address.
         if !follows || !self.location.follows {
             self.location.unresolved =
                 self.location.file_unresolved && self.location.address.is_none();
@@ -51,7 +52,8 @@ impl ServerControl {
             || (self.checks.rise, self.checks.fall) != (options.rise, options.fall)
         {
             (self.checks.rise, self.checks.fall) = (options.rise.max(1), options.fall.max(1));
-            // A new server is up, but the first failed check takes it down.
+            // Starts the checks of a new server with `init-state`; by default it is up, but the
+            // first failed check takes it down.
             let begins = fresh && options.check && self.checks.health == HealthState::Up;
             if begins && matches!(options.init_state, InitState::Down | InitState::FullyDown) {
                 self.checks.health = HealthState::Down;
@@ -64,8 +66,8 @@ impl ServerControl {
                 _ => self.checks.top(),
             };
         }
-        // Without checks, the health that earlier checks found no longer applies; what an operator
-        // set stays.
+        // Resets the health to up if checks are switched off, because their earlier result no
+        // longer applies. What an operator set stays.
         if self.checks.enabled && !options.check {
             self.checks.health = HealthState::Up;
         }
@@ -274,9 +276,9 @@ impl ServerState {
         };
         let change = self.recompute_state(now_ms);
         if other {
-            // Idle connections to the old address must not be reused. The generation changes after
-            // the address, so that a thread that sees the new generation also sees the new
-            // address.
+            // Starts a new generation, so that idle connections to the old address are not reused.
+            // The generation changes after the address, so that a thread that sees the new
+            // generation also sees the new address.
             self.next_of_operator();
         }
         change
@@ -344,8 +346,8 @@ impl ServerState {
                     if checks.streak >= checks.rise {
                         checks.streak = top;
                         checks.health = match (result.verdict, checks.health) {
-                            // A server that is down does not come up by a response with status
-                            // 404.
+                            // Leaves a server down that is down: a response with status 404 does
+                            // not bring it up.
                             (Verdict::Conditional, HealthState::Down) => HealthState::Down,
                             (Verdict::Conditional, _) => HealthState::Stopping,
                             _ => HealthState::Up,

@@ -213,8 +213,7 @@ impl Texts<'_> {
         let room = (self.begin + TEXT_MAX).saturating_sub(self.bytes.len());
         let kept = text.len().min(field.bytes_max()).min(room);
         let (text, mark) = match field {
-            // Only texts for display get a mark that they were cut. Texts that filters compare get
-            // none.
+            // Marks a cut text if it is only for display. Texts that filters compare get no mark.
             EntryText::Path | EntryText::Host if text.len() > kept => cut(text, kept),
             _ => (text.get(..kept).unwrap_or_default(), ""),
         };

@@ -88,7 +88,8 @@ fn permuted<const N: usize>(bits: &[u8], table: &[u8; N]) -> [u8; N] {
 
 /// Returns the keys of the 16 rounds.
 fn schedule(password: &[u8]) -> [[u8; 48]; 16] {
-    // Seven bits of each of eight characters, and an unused parity bit.
+    // Fills the key with seven bits of each of eight characters, each followed by an unused parity
+    // bit.
     let mut key: BitBlock = [0; 64];
     for (n, byte) in password.iter().take(8).enumerate() {
         for bit in 0..7 {

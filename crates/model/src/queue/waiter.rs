@@ -156,7 +156,7 @@ impl Future for Ticket {
         }
         match self.granted() {
             Some(granted) => Poll::Ready(granted),
-            // Polled again after completion: remains pending.
+            // Remains pending if it is polled again after completion.
             None => Poll::Pending,
         }
     }
@@ -187,7 +187,8 @@ impl Drop for Ticket {
         if let Some(server) = left {
             server.relieved();
         }
-        // Dropped without the locks, because the drop may serve the next waiter.
+        // Drops a slot that was transferred meanwhile, without the locks, because the drop may
+        // serve the next waiter.
         drop(self.waiter.leave());
     }
 }

@@ -264,7 +264,8 @@ pub fn tcp_response(stream: &mut ProxyStream) -> Option<Gate> {
     } else {
         Patience::Waits
     };
-    // During this inspection, `wait_end` waits for the end of the response instead of the request.
+    // Lets `wait_end` refer to the end of the response instead of the request during this
+    // inspection.
     let ended = stream.payloads.response_complete;
     let of_request = std::mem::replace(&mut stream.payloads.request_complete, ended);
     let outcome = evaluate(rules.iter().map(TcpRule::rule), stream, patience, 0);
@@ -318,7 +319,7 @@ pub fn http_request(stream: &mut ProxyStream, in_backend: bool) -> MessageVerdic
     {
         return verdict;
     }
-    // Rules of `block` change nothing, so they are evaluated from the first one on each time.
+    // Evaluates the rules of `block` from the first one on each time, because they change nothing.
     if List::Block.from(resume).is_some()
         && let Some(lines) = &proxy.lines
         && let Some(verdict) = list(stream, &lines.block, List::Block, 0)

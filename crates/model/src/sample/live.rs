@@ -467,8 +467,8 @@ impl Lists {
         // Errors are reported now, and not when the whole version is committed.
         let users = users.iter().filter(|user| user.lists.contains(&at));
         check(users.map(Arc::as_ref), &edit)?;
-        // The entries are copied only if an older configuration shares them, because a version may
-        // grow to millions of entries, one at a time.
+        // Copies the entries only if an older configuration shares them, because a prepared list
+        // version may grow to millions of entries, one at a time.
         let entries = Arc::make_mut(list.versions.prepared(version)?);
         if edit.exceeds_limit(entries.len()) {
             return Err(ListError::Full);
@@ -690,8 +690,7 @@ impl ConfigLists {
             _ => SampleValue::text(text.as_bytes()),
         };
         let list = self.lists.get(at)?;
-        // Only the number of the matching entry is needed, so the values of a map are not
-        // compiled.
+        // Compiles no values of a map, because only the number of the matching entry is needed.
         let how = How { gives: None, ..how };
         let index = Index::of(how, list.entries().map(|entry| (0, entry))).ok()?;
         let (_, number) = index.find(&value)?.0;

@@ -377,7 +377,8 @@ fn holds_part(text: &[u8], pattern: &[u8], delimiters: &[u8]) -> bool {
     if pattern.is_empty() {
         return false;
     }
-    // An occurrence may overlap the one before it: `a/a` in `xa/a/a`.
+    // Continues one byte after the start of an occurrence, because an occurrence may overlap the
+    // one before it: `a/a` in `xa/a/a`.
     let mut from = 0;
     while let Some(found) = text
         .get(from..)

@@ -149,7 +149,8 @@ impl Regular {
             offset: Some(error.offset),
         })?;
         let linear = pcre::linear(&tree).and_then(|linear| {
-            // An expression that is too large for the linear engine is matched by backtracking.
+            // Returns None for an expression that is too large for the linear engine; the
+            // backtracking engine then matches it.
             let regex = regex::bytes::RegexBuilder::new(&linear.pattern)
                 .unicode(tree.utf)
                 .size_limit(COMPILED_SIZE_MAX)
@@ -231,7 +232,8 @@ impl Regular {
                     return Ok(None);
                 };
                 for (group, ends) in groups.iter_mut().zip(found.chunks_exact(2)) {
-                    // `\K` can move the start of the match past its end.
+                    // Limits the start of the match to its end, because `\K` can move the start
+                    // past the end.
                     *group = (ends[1] != usize::MAX).then(|| (ends[0].min(ends[1]), ends[1]));
                 }
             }
@@ -278,8 +280,8 @@ impl Regular {
         });
         match (program, linear) {
             (Some(program), _) => Engine::Backtracking(program),
-            // The backtracking program would be too large. The linear engine treats a newline at
-            // the end of the text like any other character.
+            // Uses the linear engine if the backtracking program would be too large. A newline at
+            // the end of the text is then treated like any other character.
             (None, Some(regex)) => Engine::Linear(regex),
             (None, None) => Engine::None,
         }
@@ -319,7 +321,7 @@ pub fn substitute(
         if !all || ended {
             break;
         }
-        // After an empty match at the start, one byte is copied so that the loop ends.
+        // Copies one byte after an empty match at the start, so that the loop ends.
         if end == 0 {
             out.push(rest[0]);
             rest = &rest[1..];

@@ -199,7 +199,7 @@ impl Script {
         if let Some(Send::Http(send)) = first {
             *send = std::mem::take(send).or(line);
         } else {
-            // The request follows the connect step, if a line configures one.
+            // Inserts the request after the first connect step, if a line configures one.
             let connected = steps
                 .iter()
                 .position(|step| matches!(step.action, StepAction::Connect(_)));

@@ -50,7 +50,7 @@ impl StreamLogStep {
             StreamLogStep::Connect => "txn_connect",
             StreamLogStep::Response => "txn_response",
             StreamLogStep::Close | StreamLogStep::Error => "txn_close",
-            // The name of a rule's step is the one in configuration files.
+            // Returns for a rule's step its name in configuration files.
             rule => LOG_STEPS[rule as usize].0,
         }
     }

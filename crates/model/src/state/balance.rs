@@ -39,8 +39,8 @@ impl SharedBalanceState {
         news.retain(|one| Arc::strong_count(&one.has_changes) > 1);
         for one in news.iter_mut() {
             if one.uids.len() >= one.most {
-                // The configuration of `one` is not in use. The one in use resets the marks that
-                // prevent duplicates, so duplicates are removed here.
+                // Removes duplicates, which arise if the configuration of `one` is not in use: the
+                // one in use resets the marks that prevent duplicates.
                 one.uids.sort_unstable();
                 one.uids.dedup();
                 one.most = NEWS_MIN.max(2 * one.uids.len());

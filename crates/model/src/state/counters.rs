@@ -149,7 +149,7 @@ impl Shard {
 
     /// Adds the times of a stream in milliseconds, in the order of [`Average`].
     pub fn times(&self, times_ms: [u64; AVERAGES]) {
-        // Before the window is full, no sample leaves it.
+        // Removes an average sample from the sum only once the window is full.
         let is_full = self.samples.load(Relaxed) >= AVERAGE_WINDOW;
         self.change(&self.samples, |samples| samples + 1);
         for (n, ms) in times_ms.into_iter().enumerate() {

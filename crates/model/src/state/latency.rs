@@ -61,7 +61,7 @@ impl Latency {
             for cell in &self.counts {
                 change(cell, &|count| count / 2);
             }
-            // Halving rounds odd counts down, so the sum is computed again.
+            // Computes the sum again, because halving rounds odd counts down.
             let all = self.counts.iter().map(|cell| cell.load(Relaxed)).sum();
             self.all.store(all, Relaxed);
         }

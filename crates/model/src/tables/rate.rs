@@ -38,7 +38,8 @@ impl<'w> Rate<'w> {
         loop {
             let began = self.began.load(Relaxed);
             if began == 0 {
-                // 0 means that nothing was counted yet, so the first period begins at 1 or later.
+                // Begins the first period at 1 or later, because 0 means that nothing was counted
+                // yet.
                 let first = now_ms.max(1);
                 let _ = self.began.compare_exchange(0, first, Relaxed, Relaxed);
                 continue;
@@ -89,7 +90,7 @@ impl<'w> Rate<'w> {
 
     /// Begins a period now with this count, and clears the count of the previous one.
     pub fn set(&self, now_ms: u32, count: u32) {
-        // 0 means that nothing was counted yet.
+        // Stores a time other than 0, which would mean that nothing was counted yet.
         self.began.store(now_ms.max(1), Relaxed);
         self.previous.store(0, Relaxed);
         self.current.store(count, Relaxed);

@@ -79,7 +79,7 @@ pub fn begin(process: &'static ProcessState, thread: usize) -> &'static Thread {
         rooms: RefCell::default(),
     }));
     THREAD.with(|cell| {
-        // A thread is registered once; a second call changes nothing.
+        // Ignores a second call, because a thread is registered once.
         let _ = cell.set(begun);
     });
     begun
@@ -216,8 +216,8 @@ impl Thread {
             && Arc::ptr_eq(&stream.config, &self.config.borrow())
             && stream.request.memory() + stream.response.memory() <= STREAM_BYTES_KEPT
         {
-            // The rest of the stream is cleared when it is reused. The session is released at
-            // once, because others wait for its end.
+            // Releases the session at once, because others wait for its end. The rest of the stream
+            // is cleared when it is reused.
             stream.session = Rc::clone(&self.nobody);
             streams.push(stream);
         }

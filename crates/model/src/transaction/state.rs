@@ -188,7 +188,7 @@ impl Session {
             accepted: old.accepted,
             ready: old.ready,
             details: old.details.clone(),
-            // Streams in progress on the same connection keep their variables.
+            // Copies the variables, so that streams in progress on the same connection keep theirs.
             variables: old.variables.clone(),
             tls: old.tls.clone(),
             tracked: old.tracked.clone(),

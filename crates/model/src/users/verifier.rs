@@ -173,7 +173,8 @@ fn work() {
             let mut queue = queue();
             let next = queue.pop();
             if next.is_none() {
-                // Under the same lock as the check, so that no new job is left without a thread.
+                // Decrements the number under the same lock as the check, so that no new job is
+                // left without a thread.
                 queue.threads -= 1;
                 at_work.over = true;
             }

@@ -91,8 +91,8 @@ pub fn encode(ask: &NetlinkRequest<'_>, family: u16, sequence: u32) -> Vec<u8> {
     message.extend_from_slice(&family.to_ne_bytes());
     message.extend_from_slice(&(REQUEST | ACK).to_ne_bytes());
     message.extend_from_slice(&sequence.to_ne_bytes());
-    // Netlink port 0, because the kernel knows the sender. Then the command, and the version, which
-    // is 1 in both families.
+    // Writes netlink port 0, because the kernel knows the sender, then the command and the version
+    // number, which is 1 in both families.
     message.extend_from_slice(&0_u32.to_ne_bytes());
     message.extend_from_slice(&[command, 1, 0, 0]);
     message.extend_from_slice(&body);

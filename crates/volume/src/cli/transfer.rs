@@ -525,8 +525,8 @@ fn free(
     let mut volume = served(matches, name)?;
     let until = Instant::now() + LEAVE_MAX;
     while volume.users.words().is_some() && Instant::now() < until {
-        // Polls: the role may not have noticed the end of a client yet, and sends the command no
-        // event.
+        // Polls, because the role may not have noticed the end of a client yet, and sends no event
+        // to the command.
         std::thread::sleep(LEAVE_LOOK);
         volume = served(matches, name)?;
     }

@@ -122,7 +122,7 @@ const TABLE: &[(&str, SignaturePosition, &[u8])] = &[
     ("a JFS file system", Start(32_768), b"JFS1"),
     ("a ReiserFS file system", Start(65_588), b"ReIsEr"),
     ("a Linux hibernation image", Start(4086), b"S1SUSPEND"),
-    // Last in the table, because many of the formats above also have a boot sector.
+    // Stands last in the table, because many of the formats above also have a boot sector.
     (
         "a boot sector or partition table (MBR)",
         Start(510),

@@ -345,7 +345,7 @@ impl<P: Payload> Replica<P> {
             DiskResult::Data(data) if data.checksum() == expected => {
                 self.send(ReplicaMessage::Done { tag });
             }
-            // Damaged blocks are rewritten.
+            // Reports damaged blocks as different, so that the owner rewrites them.
             DiskResult::Data(_) | DiskResult::Damaged(_) => {
                 self.send(ReplicaMessage::Differs { tag })
             }

@@ -103,7 +103,8 @@ pub fn decide(
     if theirs.volume.is_some() && theirs.volume != mine.volume {
         return Err(JoinRefusal::OtherVolume);
     }
-    // A larger copy adopts the owner's size: no data beyond that size was acknowledged.
+    // Accepts a larger copy, which adopts the owner's size: no data beyond that size was
+    // acknowledged.
     let room = theirs.room.max(theirs.blocks);
     if room < mine.blocks {
         return Err(JoinRefusal::OtherSize {
@@ -148,7 +149,8 @@ fn foreign(record: &Record, incarnation: Incarnation, state: CopyState) -> Optio
         };
         return former.is_none_or(|fork| at > fork.at).then_some(diverged);
     }
-    // A join that was not confirmed is at most one generation ahead.
+    // Accepts a generation that is one ahead of the record, which a join that was not confirmed can
+    // have.
     let newer = JoinRefusal::Newer {
         known: record.generation.0,
         theirs: at.0,

@@ -199,8 +199,8 @@ impl<P: Payload> Replica<P> {
             self.introduced(&theirs);
             return;
         }
-        // From now on the dirty bits refer to this copy. Another copy would have to be compared
-        // completely.
+        // Stores the identity of this copy, to which the dirty bits refer from now on. Another copy
+        // would have to be compared completely.
         self.copy.head.identity.tracked = theirs.copy;
         match resume {
             Resume::Bits => {

@@ -277,7 +277,8 @@ fn waiting(shown: &MirrorStatus, complete: bool) -> String {
         ("", true) if shown.said.is_empty() => format!("no node holds its lease{link}"),
         ("", true) => format!("no node holds its lease: {}{link}", shown.said),
         ("", false) => format!("this copy is not complete: it waits for the one of {other}{link}"),
-        // The other node may still hold the lease.
+        // Names the other node as the owner although it is away, because it may still hold the
+        // lease.
         (owner, false) if owner == *other && is_away && shown.in_sync.is_some() => format!(
             "only the copy of {other} is complete, because {other} served alone: restore {other} or the \
              connection to it{link}"

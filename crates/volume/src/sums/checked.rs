@@ -602,7 +602,7 @@ impl Summing {
         match result {
             Ok(_) => {
                 let sums: Vec<Sum> = if part.is_discard() {
-                    // Discarded blocks get no checksum, because their content is undefined.
+                    // Stores no checksums for discarded blocks, because their content is undefined.
                     vec![UNKNOWN; (blocks.end - blocks.start) as usize]
                 } else {
                     zero_sums(blocks.clone())

@@ -200,8 +200,8 @@ impl Sink {
     fn run(mut self, queue: Receiver<Delivery>, mut losses: Losses) {
         while let Ok(delivery) = queue.recv() {
             self.take(delivery, &mut losses);
-            // A wake-up for each line would cost the serving threads more than the line itself.
-            // While lines arrive, the thread therefore collects them for a millisecond.
+            // Collects lines for a millisecond while some arrive, because a wake-up for each line
+            // would cost the serving threads more than the line itself.
             loop {
                 thread::sleep(GATHER);
                 let taken = queue.try_iter();

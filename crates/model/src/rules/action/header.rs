@@ -107,7 +107,7 @@ fn delete(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> BuiltAction {
             .get(2)
             .is_some_and(|w| w.is("reg"));
     let name: Box<[u8]> = match word {
-        // A regular expression is not checked as a header name.
+        // Takes a regular expression as it is, because it is no header name.
         Some(word) if by_regex => {
             build.args.next();
             word.bytes.clone().into()

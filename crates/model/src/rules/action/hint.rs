@@ -20,7 +20,8 @@ pub(super) static ROWS: &[ActionRow] = language::rows! {
                 RuleAction::Hint(hint) => Some(hint.begins),
                 _ => None,
             });
-            // A rule with its own condition begins a new 103 response.
+            // Begins a new 103 response for a rule with its own condition; otherwise adds to that
+            // of the preceding rule.
             let conditional = build.args.peek().is_some();
             let begins = before.filter(|_| !conditional).unwrap_or(rules.len());
             Ok(RuleAction::Hint(Box::new(Hint {

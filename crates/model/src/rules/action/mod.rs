@@ -409,7 +409,8 @@ fn documented_of(set: RuleSet) -> Vec<Documented> {
             )),
             doc: row.doc,
             example: stay(match row.example.rsplit_once('\n') {
-                // Only the last line of the example is the rule.
+                // Adds the words of the rule set to the last line of the example, which is the
+                // rule.
                 Some((before, last)) => format!("{before}\n{place} {last}"),
                 None => format!("{place} {}", row.example),
             }),

@@ -53,7 +53,8 @@ fn named(name: &[u8]) -> Option<usize> {
     let same = |known: &str| {
         known.as_bytes().eq_ignore_ascii_case(name)
             || (known.starts_with("sha") && !known.contains('-') && {
-                // OpenSSL accepts `sha2-256` and `sha-256` for `sha256`.
+                // Compares the digits only, because OpenSSL accepts `sha2-256` and `sha-256` for
+                // `sha256`.
                 let bits = known.trim_start_matches("sha").as_bytes();
                 let rest = name.get(3..).unwrap_or(b"");
                 let rest = rest.strip_prefix(b"2").unwrap_or(rest);

@@ -163,7 +163,8 @@ fn fields<'t>(
     let base = text.as_ptr() as usize;
     text.split(|b| delimiters.contains(b))
         .filter(move |field| !words || !field.is_empty())
-        // Each field borrows from the text, so its address gives its offset.
+        // Computes the offset of each field from its address, because the field borrows from the
+        // text.
         .map(move |field| {
             (
                 field.as_ptr() as usize - base,

@@ -112,7 +112,7 @@ fn at(seconds: i64, zone: TimeZone) -> Option<Zoned> {
 /// Formats a time; conversions that strftime does not have stay unchanged.
 fn write<'a>(zoned: &Zoned, format: &[u8]) -> Sample<'a> {
     let format = std::str::from_utf8(format).ok()?;
-    // `%c` and similar conversions behave as in the C locale.
+    // Formats `%c` and similar conversions as in the C locale.
     let config = strtime::Config::new()
         .custom(PosixCustom::new())
         .lenient(true);

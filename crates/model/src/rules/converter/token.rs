@@ -119,7 +119,7 @@ fn prepare_verify(loader: &mut ConfigDraft, arguments: &mut Arguments, span: Spa
     let file = String::from_utf8_lossy(arguments.text(1).unwrap_or(b"")).into_owned();
     match read_key(loader, &file, span) {
         Ok(key) => {
-            // The key from the file becomes the third argument.
+            // Adds the key from the file as the third argument.
             arguments.list.push(Some(Argument::Text(key.into())));
             Ok(())
         }
@@ -179,7 +179,7 @@ fn checked(token: &[u8], name: &[u8], secret: Option<Cow<'_, [u8]>>, public: Opt
         return WRONG;
     }
     if name == b"none" {
-        // `none` accepts only a token without a signature.
+        // Accepts with `none` only a token without a signature.
         return match parts(token) {
             Some([_, _, b""]) => RIGHT,
             Some(_) => WRONG,

@@ -112,7 +112,8 @@ fn is_multicast(address: IpAddr) -> bool {
 }
 
 fn can_bind(address: IpAddr) -> bool {
-    // Binding a datagram socket to an arbitrary port neither sends nor receives anything.
+    // Tries to bind a datagram socket to an arbitrary port, which neither sends nor receives
+    // anything.
     std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 

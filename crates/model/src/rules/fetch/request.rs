@@ -257,7 +257,7 @@ fn is_http<'a>(_: &Arguments, stream: &'a ProxyStream) -> Sample<'a> {
     if request(stream).is_some() {
         return boolean(true);
     }
-    // The HTTP/2 preface looks like the head of a request and counts as HTTP.
+    // Returns true for the HTTP/2 preface, which looks like the head of a request.
     if !stream.http && http2_preface(&stream.payloads.request) == Preface::Yes {
         return boolean(true);
     }

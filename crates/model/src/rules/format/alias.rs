@@ -134,7 +134,7 @@ impl Alias {
             Alias::CapturedRequestCookie => put.text_or_missing(cookie(stream, 0)),
             Alias::CapturedResponseCookie => put.text_or_missing(cookie(stream, 1)),
             Alias::Status => status(stream, put),
-            // The letters of the termination state are never quoted.
+            // Appends the letters of the termination state without quotes, whatever the flags are.
             Alias::Termination => put.out.extend_from_slice(&[
                 stream.outcome.termination.letter(),
                 stream.outcome.phase.letter(),
@@ -358,7 +358,7 @@ impl Alias {
                 let idle = span_ms(idle, began).unwrap_or(0);
                 span_ms(start, Some(times.end())).map(|total| total.saturating_sub(idle))
             }
-            // The only remaining alias is `%Ta`.
+            // Returns the active time for `%Ta`, the only remaining alias.
             _ => span_ms(began, Some(times.end())),
         }
     }

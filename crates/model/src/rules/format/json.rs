@@ -45,7 +45,7 @@ impl JsonMember {
                 Some(value) => self.value(&value, out),
                 None => string(b"", out),
             },
-            // Other pieces are never items.
+            // Writes nothing for other pieces, which are never items.
             FormatItem::Text(_) | FormatItem::Space | FormatItem::Json(_) => {}
         }
     }
@@ -86,7 +86,7 @@ impl JsonMember {
         if !alias.append(stream, &mut put) {
             return out.extend_from_slice(b"null");
         }
-        // The plus sign of a value that may still grow is not part of the number.
+        // Removes the plus sign of a value that may still grow, which is not part of the number.
         let digits = text.strip_prefix(b"+").unwrap_or(&text);
         let n = std::str::from_utf8(digits)
             .ok()

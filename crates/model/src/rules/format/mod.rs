@@ -150,7 +150,7 @@ impl Format {
                         Some(value) if self.dialect == Dialect::Text => {
                             value.with_text(|text| put.visible(text))
                         }
-                        // An empty value is written as a missing one, so that a client cannot shift
+                        // Writes an empty value as a missing one, so that a client cannot shift
                         // columns.
                         Some(value) => value.with_text(|text| put.text_or_missing(text)),
                         None if self.dialect == Dialect::Text => {}

@@ -34,7 +34,7 @@ pub(super) fn pieces(
             b'%' => reader.percent(expression)?,
             b' ' if dialect == Dialect::Log => {
                 reader.end_text();
-                // Consecutive blanks count as one, and blanks at the start are ignored.
+                // Adds one space for consecutive blanks, and none at the start.
                 if !matches!(reader.pieces.last(), None | Some(FormatItem::Space)) {
                     reader.pieces.push(FormatItem::Space);
                 }
@@ -291,7 +291,8 @@ impl Reader<'_, '_> {
         let mut diagnostic = self.error(start, to, format!("no such format variable '{name}'"));
         diagnostic.code = &codes::UNKNOWN_ALIAS;
         let letters = name.len();
-        // Text may follow the name without a separator: `%cistart`.
+        // Looks for an alias at the start of the name, because text may follow without a separator:
+        // `%cistart`.
         let prefix = (1..letters)
             .rev()
             .filter_map(|n| name.get(..n))

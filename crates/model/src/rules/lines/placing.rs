@@ -110,7 +110,8 @@ impl ConfigDraft {
     pub fn end_old_rules(&mut self) {
         let mut section = std::mem::take(&mut self.old_rules);
         section.settle();
-        // Several rules moved to one position keep the order in which they run.
+        // Sorts the rules by phase, so that several rules moved to one position keep the order in
+        // which they run.
         let mut rules: Vec<&Rule> = section.rules.iter().collect();
         rules.sort_by_key(|rule| rule.turn);
         for rule in rules {

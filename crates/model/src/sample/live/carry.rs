@@ -91,7 +91,8 @@ impl Changes {
         let (touched, _) = touched(list);
         let now = by_key(list.entries());
         let mut seen = HashSet::new();
-        // First the added and changed keys, in the order of the list, then the removed ones.
+        // Orders the keys: first the added and changed ones, in the order of the list, then the
+        // removed ones.
         let keys = list.entries().chain(&list.base).map(|entry| &*entry.key);
         let keys = keys.filter(|key| touched.contains(key) && seen.insert(*key));
         let with_values = |key: &[u8]| {
@@ -176,7 +177,8 @@ impl Lists {
             } else {
                 match Changes::of(old) {
                     Some(changes) => Arc::new(changes.over(&list.base)),
-                    // The list only has an index because rules may change it; it was not changed.
+                    // Skips a list that has an index only because rules may change it, and was not
+                    // changed.
                     None => continue,
                 }
             };

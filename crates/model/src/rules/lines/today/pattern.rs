@@ -367,7 +367,8 @@ fn without_version(pattern: &str, replacement: &str) -> Option<(String, String)>
             return Some((format!("{pattern}$"), format.to_owned()));
         }
     }
-    // The last group contains the HTTP version, and the replacement ends with that group.
+    // Handles a pattern whose last group contains the HTTP version, and whose replacement ends with
+    // that group.
     let open = pattern.strip_suffix('$').unwrap_or(pattern);
     let last = format!("\\{}", groups(pattern));
     let ends = open.ends_with(".*)") && open.matches(')').count() == open.matches('(').count();
