@@ -1,5 +1,5 @@
 //! Installs a new configuration: finds the states that the previous configuration used, by name,
-//! and applies the settings of the new file to them.
+//! and applies the settings of the new configuration file to them.
 
 use super::renamed::FoundDown;
 use crate::cache::Cache;

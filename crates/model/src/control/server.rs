@@ -45,7 +45,8 @@ impl ServerControl {
         self.agent.configured = options.agent.check;
     }
 
-    /// Applies the check settings of the file. The streak restarts if they changed.
+    /// Applies the check settings of a `server` line. The streak of check results restarts if they
+    /// changed.
     pub(crate) fn configure_checks(&mut self, options: &ServerOptions, fresh: bool) {
         if fresh
             || !options.check
@@ -96,8 +97,8 @@ impl ServerControl {
 }
 
 impl ServerState {
-    /// Applies the server line of a file. Values that an operator set stay, unless the new file
-    /// has another value for the same setting than the previous file.
+    /// Applies the `server` line of a configuration file. Values that an operator set stay, unless
+    /// the new file has another value for the same setting than the previous file.
     pub fn configure(self: &Arc<Self>, server: &Server, now_ms: u64) -> Adoption {
         let options = &server.options;
         // Load balancing and queues are notified of changes only: of ten thousand servers, most
@@ -204,9 +205,9 @@ impl ServerState {
         self.recompute_state(now_ms);
     }
 
-    /// Retires a server that the newest file no longer contains. Its backend stops counting it and
-    /// gives it no more streams. Existing sessions continue. Waiting streams move to other servers
-    /// of their configuration, if it has any (see [`crate::queue`]).
+    /// Retires a server that the newest configuration file no longer contains. Its backend stops
+    /// counting it and gives it no more streams. Existing sessions continue. Waiting streams move
+    /// to other servers of their configuration, if it has any (see [`crate::queue`]).
     pub fn retire(self: &Arc<Self>, now_ms: u64) {
         self.control().lifecycle.retired = true;
         if !self.ending.retired.swap(true, SeqCst) {
@@ -247,7 +248,7 @@ impl ServerState {
         self.recompute_state(now_ms)
     }
 
-    /// Returns the current weight and the weight in the file.
+    /// Returns the current weight and the weight in the configuration file.
     pub fn user_weight(&self) -> (u32, u32) {
         let control = self.control();
         (control.weight, control.file.weight)
@@ -266,7 +267,7 @@ impl ServerState {
         self.limits.maxconn.load(Relaxed)
     }
 
-    /// Sets the address at run time; None restores the file's.
+    /// Sets the address at run time; None restores that of the configuration file.
     pub fn set_address(self: &Arc<Self>, address: Option<SocketAddr>, now_ms: u64) -> ServerChange {
         let other = {
             let mut control = self.control();

@@ -28,14 +28,14 @@ pub struct FrontendState {
     pub session_rate: Rate,
     pub connection_rate: Rate,
     pub request_rate: Rate,
-    /// `maxconn` that an operator set; 0 uses the file's.
+    /// `maxconn` that an operator set; 0 means that of the configuration file.
     pub maxconn_set: AtomicU32,
     /// `disable frontend`: its listeners accept no connections.
     pub paused: AtomicBool,
     /// Number of configured listeners that are not open: an accepted configuration version runs
     /// without listeners that cannot be opened.
     pub unopened: AtomicU32,
-    /// `shutdown frontend`: stays closed until a later file contains the frontend.
+    /// `shutdown frontend`: the frontend stays closed until a later configuration file contains it.
     shut: AtomicBool,
     pub log_lines: AtomicU64,
     listeners: Listeners,
@@ -53,7 +53,7 @@ pub struct BackendState {
     pub fullconn: AtomicU32,
     active_usable: AtomicU32,
     backup_usable: AtomicU32,
-    /// `option allbackups` of the newest file.
+    /// `option allbackups` of the newest configuration file.
     pub all_backups: AtomicBool,
     lineup: Mutex<Lineup>,
     pub last_session: LastTime,
@@ -128,15 +128,15 @@ impl ProxyState {
         self.backend.counters.count(tally);
     }
 
-    /// `shutdown frontend`: closes the frontend until a later file contains it. Returns false if it
-    /// was closed before.
+    /// `shutdown frontend`: closes the frontend until a later configuration file contains it.
+    /// Returns false if it was closed before.
     pub fn shut_down(&self) -> bool {
         self.frontend.paused.store(true, Relaxed);
         !self.frontend.shut.swap(true, Relaxed)
     }
 
-    /// Reopens a frontend that was shut down, because a later file contains it. It then accepts
-    /// connections as after a restart.
+    /// Reopens a frontend that was shut down, because a later configuration file contains it. It
+    /// then accepts connections as after a restart.
     pub(crate) fn open_again(&self) {
         if self.frontend.shut.swap(false, Relaxed) {
             self.frontend.paused.store(false, Relaxed);
@@ -215,8 +215,8 @@ impl ProxyState {
         change
     }
 
-    /// Moves a server from the active servers to the backups, or back, after a change of the file.
-    /// Its usability is unchanged.
+    /// Moves a server from the active servers to the backups, or back, after a change of the
+    /// configuration file. Its usability is unchanged.
     pub(crate) fn swap_side(&self, to_backup: bool) {
         let mut lineup = self
             .backend

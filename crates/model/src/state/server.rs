@@ -36,7 +36,7 @@ impl Way {
     }
 }
 
-/// Host name that a server has at run time, in place of the one in the file.
+/// Host name that a server has at run time, in place of the one in the configuration file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostNow {
     pub text: Box<str>,
@@ -222,8 +222,8 @@ impl ServerState {
         self.flag(UP)
     }
 
-    /// Returns whether the newest file no longer has the server. A retired server finishes its
-    /// sessions.
+    /// Returns whether the newest configuration file no longer has the server. A retired server
+    /// finishes its sessions.
     pub fn is_retired(&self) -> bool {
         self.ending.retired.load(Ordering::SeqCst)
     }
@@ -316,18 +316,18 @@ impl ServerState {
         self.share.throttle.load(Ordering::Relaxed)
     }
 
-    /// Returns the host name set at run time; None means the file's.
+    /// Returns the host name set at run time; None means that of the configuration file.
     pub fn host(&self) -> Option<HostNow> {
         self.control().location.host.as_deref().cloned()
     }
 
-    /// Sets the host name; None restores the file's.
+    /// Sets the host name; None restores that of the configuration file.
     pub fn set_host(&self, host: Option<HostNow>) {
         self.control().location.host = host.map(Box::new);
     }
 
-    /// Returns the address that an operator set or to which the name resolves; None means the
-    /// file's.
+    /// Returns the address that an operator set or to which the name resolves; None means that of
+    /// the configuration file.
     pub fn address_override(&self) -> Option<ServerAddress> {
         if !self.flag(ADDRESS_SET) {
             return None;
@@ -340,7 +340,8 @@ impl ServerState {
         })
     }
 
-    /// Returns an operator's TLS setting for connections to the server; None means the file's.
+    /// Returns an operator's TLS setting for connections to the server; None means that of the
+    /// configuration file.
     pub fn tls_override(&self) -> Option<bool> {
         match self.reach.tls.load(Ordering::Acquire) {
             TLS_ON => Some(true),
@@ -356,8 +357,8 @@ impl ServerState {
         }
     }
 
-    /// Returns the current generation, which counts changes by the file and by operators. A
-    /// connection of another generation is not reused.
+    /// Returns the current generation, which counts changes by the configuration file and by
+    /// operators. A connection of another generation is not reused.
     pub fn way(&self) -> Way {
         Way(self.reach.way.load(Ordering::Acquire))
     }
@@ -383,13 +384,14 @@ impl ServerState {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
 
-    /// Starts a new generation because the newest file does not contain the server, so that its
-    /// connections are not kept.
+    /// Starts a new generation because the newest configuration file does not contain the server,
+    /// so that its connections are not kept.
     pub(crate) fn close_way(&self) {
         self.set_way(self.next_way());
     }
 
-    /// Returns the number that the half for the file gets when the file changes.
+    /// Returns the number that the generation's half for the configuration file gets when that file
+    /// changes the connection.
     pub(crate) fn next_way(&self) -> u32 {
         ((self.way().0 >> 32) as u32).wrapping_add(1)
     }

@@ -54,7 +54,8 @@ pub(crate) struct AgentControl {
     pub stopped: bool,
     pub down: bool,
     pub last: Option<AgentResult>,
-    /// Host, port and text of the agent check that an operator set in place of those in the file.
+    /// Host, port and text of the agent check that an operator set in place of those in the
+    /// configuration file.
     pub address: Option<std::net::IpAddr>,
     pub port: Option<u16>,
     pub send: Option<Arc<[u8]>>,
@@ -145,7 +146,8 @@ impl ServerState {
         }
     }
 
-    /// Returns the host and port that an operator set for health checks in place of the file's.
+    /// Returns the host and port that an operator set for health checks in place of those in the
+    /// configuration file.
     pub fn check_set(&self) -> (Option<std::net::IpAddr>, Option<u16>) {
         self.control().checks.target
     }

@@ -29,7 +29,7 @@ pub(crate) struct ServerControl {
 /// Lifecycle of a server from the first file that contains it to the last.
 #[derive(Debug, Default)]
 pub(crate) struct Lifecycle {
-    /// A file has configured the server; its backend counts it.
+    /// A configuration file has configured the server, and its backend counts it.
     pub configured: bool,
     /// The backend counts the server among its usable ones.
     pub counted: bool,
@@ -82,14 +82,14 @@ pub(crate) struct Warmup {
     pub since_ms: Option<u64>,
 }
 
-/// Address of the server, if it differs from the one in the file.
+/// Address of the server, if it differs from the one in the configuration file.
 #[derive(Debug, Default)]
 pub(crate) struct Location {
     pub address: Option<SocketAddr>,
     /// If set: the port is that of each client's connection plus this offset.
     pub port_offset: Option<i32>,
     pub unresolved: bool,
-    /// The host name in the file was not resolved at the start.
+    /// The host name in the configuration file was not resolved at the start.
     pub file_unresolved: bool,
     /// The host name is resolved at run time.
     pub follows: bool,
@@ -158,10 +158,10 @@ impl ServerChange {
     }
 }
 
-/// Origin of the state of a server when a file is applied.
+/// Origin of the state of a server when a configuration file is applied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Adoption {
     Fresh,
-    /// The state under an earlier file, with what the new file changes.
+    /// The state under an earlier configuration file, with what the new file changes.
     Adopted,
 }

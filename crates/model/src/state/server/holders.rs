@@ -23,7 +23,7 @@ pub struct Idle {
     pub count: AtomicU32,
     /// Threads that have idle connections, one bit each.
     pub(crate) threads: AtomicU64,
-    /// `pool-purge-delay` of the newest file, milliseconds.
+    /// `pool-purge-delay` of the newest configuration file, milliseconds.
     pub(crate) purge_delay_ms: AtomicU32,
 }
 

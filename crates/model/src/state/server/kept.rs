@@ -14,7 +14,7 @@ pub const COUNT_MAX: u32 = u32::MAX / 2;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Kept {
     pub admin: AdminState,
-    /// The server had `disabled` in the file under which the state was recorded.
+    /// The server had `disabled` in the configuration file under which the state was recorded.
     pub file_disabled: bool,
     pub health: HealthState,
     /// Position between down and fully up, as in [`super::report::ServerReport`].

@@ -26,7 +26,7 @@ pub struct ServerReport {
     pub fall: u32,
     /// `weight` as currently set.
     pub weight: u32,
-    /// `weight` of the file.
+    /// `weight` in the configuration file.
     pub file_weight: u32,
     /// Percentage of the weight during slow start, otherwise 100.
     pub throttle: u32,
