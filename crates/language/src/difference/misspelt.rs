@@ -9,7 +9,7 @@ use super::secret::{
 };
 use crate::suggest;
 
-/// Longer words are no keywords.
+/// Maximum length of a word that is compared with keywords, bytes. Longer words are no keywords.
 const WORD_BYTES_MAX: usize = 40;
 /// First words and options whose meaning decides where a secret stands.
 const DECIDING: &[&str] = &["tcp-check", "http-check", "set-var", "body", "cookie"];

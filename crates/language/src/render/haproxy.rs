@@ -26,7 +26,7 @@ pub struct HaproxyForm<'a> {
 enum MessageEnding {
     /// " at position 7:", the line, and a caret under the position.
     Shown,
-    /// " at position 7."
+    /// The message ends with its position: " at position 7."
     Position,
     Stop,
 }

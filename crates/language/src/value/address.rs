@@ -144,7 +144,7 @@ pub enum AddressError {
     InvalidHost { host: String, text: String },
     #[error("invalid address: '{host}' is not an {} address", name_of(*.family))]
     WrongFamily { host: String, family: Family },
-    /// Not within 1 (or 0) and 65535.
+    /// The port is not a number from 1 (or, if 0 is accepted, from 0) to 65535.
     #[error("invalid port '{port}'")]
     InvalidPort { port: String },
     #[error("invalid port range '{range}'")]

@@ -253,7 +253,7 @@ pub struct Global {
     pub node: Option<Box<str>>,
     pub local_peer: Option<Box<str>>,
     pub peers_batch: Option<u32>,
-    /// Version of the cluster's configuration, as shown to operators.
+    /// Configuration version of the cluster, as shown to operators.
     pub version: Option<Box<str>>,
     pub description: Option<Box<str>>,
     pub logs: Vec<LogTarget>,

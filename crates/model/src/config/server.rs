@@ -15,7 +15,7 @@ use tls::Connector;
 /// Optional fields of a PROXY header of version 2, besides addresses and ALPN.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ProxyExtensions {
-    /// CRC32C checksum.
+    /// CRC32C checksum of the header.
     pub checksum: bool,
     /// Server name of the client's TLS handshake (SNI).
     pub authority: bool,
@@ -24,7 +24,7 @@ pub struct ProxyExtensions {
     pub tls: bool,
     /// With `tls`: the common name of the client's certificate.
     pub common_name: bool,
-    /// With `tls`: the cipher.
+    /// With `tls`: name of the cipher of the client's connection.
     pub cipher: bool,
     /// With `tls`: the signature algorithm of the certificate that the proxy presented.
     pub signature: bool,

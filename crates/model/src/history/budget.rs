@@ -10,7 +10,7 @@ use std::time::Duration;
 /// algorithm.
 #[derive(Debug)]
 struct Limit {
-    /// Time that one request uses up.
+    /// Time that one recorded request uses up of the budget.
     interval: Duration,
     /// Maximum time by which the limit may be used up in advance: the size of a burst.
     ahead_max: Duration,

@@ -123,7 +123,7 @@ pub struct RequestRecord {
     pub(super) version: u64,
     /// Id of the stream in the process, as in `show sess`.
     pub id: u64,
-    /// True for HTTP, false for TCP.
+    /// True for an HTTP request, false for a TCP session.
     pub http: bool,
     /// Start of the session or end of the previous request, and arrival of the first byte, in
     /// milliseconds since 1970.

@@ -85,7 +85,7 @@ pub struct HistoryPage {
     pub oldest_ms: Option<u64>,
 }
 
-/// Which of a thread's entries to examine.
+/// Range of entries of a thread's history to examine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HistoryRange {
     /// Only entries with a higher number than this. If the thread has recorded fewer entries, the

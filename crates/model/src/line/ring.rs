@@ -53,7 +53,7 @@ pub(crate) struct Ring {
     points: Vec<(u32, u32)>,
     members: Vec<RingMember>,
     weights: u64,
-    /// The ring contains the backups.
+    /// True if the ring contains the backup servers, false if it contains the active ones.
     backup: bool,
 }
 

@@ -38,7 +38,7 @@ pub struct Tallies {
     pub cname: u64,
     /// Successful responses without a record of the requested type.
     pub any_error: u64,
-    /// Names that do not exist.
+    /// Responses that the requested name does not exist (NXDOMAIN).
     pub nx: u64,
     pub timeout: u64,
     pub refused: u64,

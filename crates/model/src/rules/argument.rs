@@ -368,7 +368,7 @@ pub struct KeywordSignature<'k> {
     pub syntax: &'k str,
     pub kinds: &'static [ArgumentKind],
     pub required: usize,
-    /// Range of the name and its list.
+    /// Range of the keyword's name and its argument list in the text.
     pub place: Range<usize>,
 }
 

@@ -101,7 +101,7 @@ impl Usage {
             ))
     }
 
-    /// Returns the name of the first moment, for messages.
+    /// Returns the name of the first of the moments, for diagnostics.
     pub fn name(self) -> &'static str {
         Self::NAMES
             .get(self.0.trailing_zeros() as usize)

@@ -258,7 +258,7 @@ pub struct Summary {
 /// Result of comparing a value with a list, for one of its users.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Met {
-    /// Comparison that the user makes.
+    /// Comparison that the test or map makes.
     pub how: How,
     pub entry: Option<Entry>,
 }

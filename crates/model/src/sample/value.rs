@@ -14,7 +14,7 @@ pub enum SampleValue<'a> {
     Int(i64),
     Ipv4(Ipv4Addr),
     Ipv6(Ipv6Addr),
-    /// Text with arbitrary bytes.
+    /// Text, which may contain arbitrary bytes.
     Str(Cow<'a, [u8]>),
     Bin(Cow<'a, [u8]>),
     /// Name of an HTTP method.

@@ -184,7 +184,7 @@ impl Variables {
         self.bytes = 0;
     }
 
-    /// Returns the total size in bytes, for the limits.
+    /// Returns the total size of the variables in bytes, to which `tune.vars.…-max-size` applies.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

@@ -43,7 +43,7 @@ pub struct CheckStep {
 
 #[derive(Clone, Debug)]
 pub enum StepAction {
-    /// No action; carries a comment.
+    /// No action. The comment of this step applies to the next one.
     Comment,
     /// Closes the previous connection and opens a new one.
     Connect(Box<Connect>),

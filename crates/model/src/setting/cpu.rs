@@ -1,7 +1,7 @@
 //! Holds the settings of `cpu-map`: the processors on which each of the threads that serve clients
 //! may run. The code that starts the threads applies the setting; nothing here accesses the system.
 
-/// All processor numbers are below this.
+/// Upper bound of the processor numbers, exclusive.
 pub const CPUS_MAX: u32 = 1024;
 
 /// A set of threads, counted from 1.

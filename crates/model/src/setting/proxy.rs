@@ -12,7 +12,7 @@ pub enum ProxyKind {
     Defaults,
     Frontend,
     Backend,
-    /// `listen`: both in one.
+    /// `listen`: a frontend and a backend in one section.
     Listen,
 }
 
@@ -157,7 +157,7 @@ pub enum ReuseMode {
 pub struct Reference {
     pub name: Box<str>,
     pub span: Span,
-    /// Index; set when the whole file is loaded.
+    /// Index of the backend; set when the whole configuration is loaded.
     pub index: Option<ProxyIndex>,
 }
 

@@ -54,7 +54,7 @@ impl CheckStatus {
         CheckStatus::Analyzed,
     ];
 
-    /// Returns the short code for statistics.
+    /// Returns the short code of the status, as in the statistics.
     pub fn code(self) -> &'static str {
         match self {
             CheckStatus::Initializing => "INI",
@@ -110,7 +110,7 @@ impl CheckStatus {
         })
     }
 
-    /// Returns the text for logs.
+    /// Returns the description of the status, as in logs.
     pub fn text(self) -> &'static str {
         match self {
             CheckStatus::Initializing => "Initializing",

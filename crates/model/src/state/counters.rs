@@ -97,7 +97,7 @@ pub struct Shard {
     samples: AtomicU64,
     /// Durations of requests, allocated at the first one.
     latency: OnceLock<Box<Latency>>,
-    /// Several threads write this part.
+    /// True if several threads write this part.
     shared: bool,
 }
 

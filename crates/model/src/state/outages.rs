@@ -4,7 +4,7 @@
 #[derive(Debug, Default)]
 pub(crate) struct Outages {
     pub last_change_ms: u64,
-    /// Sum of the past outages.
+    /// Total duration of the past outages, milliseconds.
     pub over_ms: u64,
     /// Start of the current outage; None if the object is up.
     pub since_ms: Option<u64>,

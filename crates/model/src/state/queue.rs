@@ -63,7 +63,7 @@ pub(crate) struct Waiter {
 
 #[derive(Debug)]
 pub(crate) enum Hand {
-    /// No slot yet; the waker of the stream.
+    /// No slot was granted yet. Contains the waker of the waiting stream.
     Empty(Option<Waker>),
     /// A granted slot that the stream has not taken yet.
     Full(Granted),

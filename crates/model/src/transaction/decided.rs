@@ -51,7 +51,7 @@ pub enum TryFailure {
 }
 
 impl TryFailure {
-    /// Returns the description for operators.
+    /// Returns the description of the failure, for operators.
     pub fn words(self) -> &'static str {
         match self {
             TryFailure::ConnectTimeout => "no connection within `timeout connect`",
@@ -195,7 +195,7 @@ impl Decided {
         [self.rules.left_out, self.tries.left_out] = others.left_out;
     }
 
-    /// Clears everything and keeps the memory.
+    /// Clears the record for the next stream and keeps the allocated memory.
     pub(crate) fn renew(&mut self) {
         // Values beyond the count are never read, so they need no clearing.
         (self.rules.count, self.rules.left_out) = (0, 0);

@@ -144,7 +144,7 @@ pub async fn run_until_killed<F: Future>(place: u32, future: F) -> Option<F::Out
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamSummary {
     pub id: u64,
-    /// True for HTTP, false for TCP.
+    /// True for an HTTP stream, false for a TCP stream.
     pub http: bool,
     /// Start time by the wall clock.
     pub began_at: SystemTime,
@@ -156,9 +156,9 @@ pub struct StreamSummary {
     /// Name and id of the frontend.
     pub frontend: (Box<str>, u32),
     pub listener: u32,
-    /// Name, id and whether its mode is HTTP; None until chosen.
+    /// Name and id of the backend, and whether its mode is HTTP; None until one is chosen.
     pub backend: Option<(Box<str>, u32, bool)>,
-    /// Name, id and address; None until chosen.
+    /// Name, id and address of the server; None until one is chosen.
     pub server: Option<(Box<str>, u32, Box<str>)>,
     pub version: u64,
 }

@@ -38,7 +38,7 @@ impl LogState {
         }
     }
 
-    /// Clears everything and keeps the memory.
+    /// Clears the log state for the next stream and keeps the allocated memory.
     pub(super) fn renew(&mut self) {
         let LogState {
             step,

@@ -20,7 +20,7 @@ pub struct Payloads {
 }
 
 impl Payloads {
-    /// Clears everything and keeps the memory.
+    /// Clears the payloads for the next stream and keeps the allocated memory.
     pub(super) fn renew(&mut self) {
         self.renew_request();
         let Payloads {

@@ -65,7 +65,7 @@ pub struct RuleState {
 }
 
 impl RuleState {
-    /// Clears everything and keeps the memory.
+    /// Clears the effects of rules for the next stream and keeps the allocated memory.
     pub(super) fn renew(&mut self) {
         let RuleState {
             resume,

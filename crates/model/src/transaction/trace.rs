@@ -87,7 +87,7 @@ pub enum Tie {
 }
 
 impl Tie {
-    /// Returns the text for operators.
+    /// Returns the description of the kind of persistence, for operators.
     pub fn words(self) -> &'static str {
         match self {
             Tie::Rule => "a use-server rule",

@@ -53,7 +53,7 @@ impl PoolMemory {
         }
     }
 
-    /// Start address, for registration with the kernel.
+    /// Start address of the buffers, for their registration with the kernel.
     pub(super) fn base(&self) -> *mut u8 {
         self.base.as_ptr()
     }

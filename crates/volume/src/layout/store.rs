@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Write {
     pub offset: u64,
-    /// Content, a multiple of 4 KiB.
+    /// Content to write, whose length is a multiple of 4 KiB.
     pub bytes: Vec<u8>,
 }
 

@@ -243,7 +243,7 @@ impl Losses {
 
     /// Reports a lost line, unless the same target was reported a short time ago.
     fn report(&mut self, target: &LogTargetAddress, error: &io::Error, now: Instant) {
-        /// Maximum number of targets that are remembered.
+        /// Maximum number of targets whose last report is remembered.
         const MOST: usize = 64;
         self.reported
             .retain(|(_, at)| now.saturating_duration_since(*at) < REPORT_EVERY);

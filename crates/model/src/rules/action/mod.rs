@@ -287,7 +287,7 @@ mod places {
 pub(super) struct Build<'b, 'l> {
     pub(super) args: &'b mut Args<'l>,
     pub(super) word: &'l ConfigWord,
-    /// Text in parentheses after the name.
+    /// Text in parentheses after the name of the action.
     pub(super) list: Option<&'l str>,
     pub(super) set: RuleSet,
     /// Moments at which the rule runs.
