@@ -1,5 +1,5 @@
-//! `evenkeel console second-factor` and `evenkeel console token`: the commands generate secrets,
-//! and print the lines for the configuration file. They change nothing themselves.
+//! Implements `evenkeel console second-factor` and `evenkeel console token`, which generate secrets
+//! and print the lines for the configuration file. The commands change nothing themselves.
 
 use crate::access::token;
 use crate::keyword;

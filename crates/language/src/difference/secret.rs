@@ -644,7 +644,7 @@ pub(super) fn text(line: &DiffLine, vocabulary: &Vocabulary<'_>) -> String {
     under(line, words(line, vocabulary).join(" "))
 }
 
-/// Adds the condition around the line.
+/// Appends the `.if` conditions that enclose the line to its text.
 pub(super) fn under(line: &DiffLine, text: String) -> String {
     if line.conditions.is_empty() || line.first().starts_with(b".") {
         return text;

@@ -1,6 +1,6 @@
-//! `evenkeel copy`: copies a volume, a snapshot or a raw disk to a volume of another node. The
-//! volume roles of both nodes provide the connection; the command reads the source and decides what
-//! is sent ([`crate::copy`]).
+//! Implements `evenkeel copy`, which copies a volume, a snapshot or a raw disk to a volume of
+//! another node. The volume roles of both nodes provide the connection; the command reads the
+//! source and decides what is sent ([`crate::copy`]).
 
 use super::progress::{ProgressDisplay, amount, per_second};
 use super::transfer::{Stopped, is_disk, of_volume, signals, watched};

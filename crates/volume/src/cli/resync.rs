@@ -1,6 +1,6 @@
-//! `evenkeel volume resync`: compares the other node's copy completely and sends it the
-//! differences. The command can also discard the copy of this node in favour of the other one, if
-//! the other node refuses this copy.
+//! Implements `evenkeel volume resync`, which orders that the other node's copy is compared
+//! completely and receives the differences. The command can also discard the copy of this node in
+//! favour of the other one, if the other node refuses this copy.
 
 use super::order::{not_owner, tell};
 use super::progress::ProgressDisplay;

@@ -1,6 +1,6 @@
-//! `evenkeel volume export` and `import`: copy a whole volume to a file or a stream, and a raw disk
-//! into a volume. The commands are NBD clients of the volume's socket, as QEMU is. Other commands
-//! that fill a volume, such as a restore, use the same functions.
+//! Implements `evenkeel volume export` and `import`, which copy a whole volume to a file or a
+//! stream, and a raw disk into a volume. The commands are NBD clients of the volume's socket, as
+//! QEMU is. Other commands that fill a volume, such as a restore, use the same functions.
 
 use super::overwrite::Overwrite;
 use super::progress::{DRAW_EVERY, ProgressDisplay, amount};

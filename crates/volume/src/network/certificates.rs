@@ -43,7 +43,7 @@ pub enum CertificateError {
     NoAuthority(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// Identifies one of the two files.
+/// Identifies the file of the volume's own certificate, or the file of the CAs of its clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CertificateFile {
     Own,

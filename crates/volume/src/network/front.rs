@@ -87,7 +87,7 @@ impl FrontError {
     }
 }
 
-/// Client after the start of TLS.
+/// Client whose TLS handshake is complete, and its flags from the NBD greeting.
 #[derive(Debug)]
 pub struct TlsClient {
     young: GreetingConnection,
@@ -98,7 +98,8 @@ pub struct TlsClient {
 /// disconnected.
 ///
 /// # Errors
-/// The client was refused. The connection was closed after the client had time to read the reason.
+/// The client was refused, the network failed, or no descriptor is available. The connection is
+/// closed after the client had time to read the reason.
 pub fn secure(
     socket: TcpStream,
     config: &Arc<ServerConfig>,

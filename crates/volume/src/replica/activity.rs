@@ -1,6 +1,6 @@
-//! Activity log: the extents in which both copies may differ after a crash. An extent is stored as
-//! hot before its first write. It leaves the log when both disks have flushed all its writes, or
-//! with its dirty bits when the other copy is away.
+//! Keeps the activity log: the extents in which both copies may differ after a crash. An extent is
+//! stored as hot before its first write. It leaves the log when both disks have flushed all its
+//! writes, or with its dirty bits when the other copy is away.
 
 use super::geometry::Extent;
 

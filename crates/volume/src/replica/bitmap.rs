@@ -1,6 +1,6 @@
-//! Dirty bitmap: one bit per block that the other copy may lack. In memory it is exact, except for
-//! blocks of hot extents after a loss of the other copy. On disk the bits of an extent date from
-//! its last eviction from the activity log.
+//! Keeps the dirty bitmap: one bit per block that the other copy may lack. In memory it is exact,
+//! except for blocks of hot extents after a loss of the other copy. On disk the bits of an extent
+//! date from its last eviction from the activity log.
 
 use super::geometry::{Blocks, Extent, Geometry};
 

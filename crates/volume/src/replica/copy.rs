@@ -1,4 +1,5 @@
-//! Durable state of the local copy of a volume, and the stores that update it on disk.
+//! Keeps the durable state of the local copy of a volume, and orders the stores that update it on
+//! disk.
 
 use super::activity::{ActivityLog, Admission};
 use super::bitmap::DirtyBitmap;

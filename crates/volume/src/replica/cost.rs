@@ -1,5 +1,5 @@
-//! Cost of a mirrored write in the state machine. Verifies that it needs exactly one disk
-//! operation, one message and one reply.
+//! Tests the cost of a mirrored write in the state machine: exactly one disk operation, one message
+//! and one reply.
 
 use super::*;
 use std::time::Instant;

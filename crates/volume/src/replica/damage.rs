@@ -1,5 +1,5 @@
-//! Damage: blocks that the disk returned without an error, but that do not match the checksums on
-//! disk (`verify yes`).
+//! Handles damaged blocks: those that the disk returned without an error, but that do not match the
+//! checksums on disk (`verify yes`).
 //!
 //! - Damaged blocks are never returned to a client, nor copied to the other node as valid.
 //! - A damaged block is repaired from the other copy if that content matches the local checksum.

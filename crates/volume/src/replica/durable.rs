@@ -1,5 +1,6 @@
-//! State of a copy that is stored on disk besides its data, and the changes to it. One
-//! [`DurableChange`] is stored at a time; actions that depend on it wait until it is stored.
+//! Defines the state of a copy that is stored on disk besides its data, and the changes to that
+//! state. One [`DurableChange`] is stored at a time; actions that depend on it wait until it is
+//! stored.
 
 use super::geometry::{Extent, Geometry};
 use super::record::{CopyId, Epoch, Generation, Incarnation, NodeId};

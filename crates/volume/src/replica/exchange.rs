@@ -1,5 +1,5 @@
-//! Inputs and actions of a replica. Inputs: client requests, disk results, messages, lease events
-//! and orders. Actions: what the driver has to do.
+//! Defines the inputs and actions of a replica. Inputs: client requests, disk results, messages,
+//! lease events and orders. Actions: what the driver has to do.
 
 use super::damage::RepairFailure;
 use super::durable::DurableChange;

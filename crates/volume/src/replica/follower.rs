@@ -1,5 +1,5 @@
-//! Follower: the copy of a node that is not the owner. It promises an epoch, introduces itself,
-//! and executes the owner's commands until the session ends.
+//! Implements the follower: the copy of a node that is not the owner promises an epoch, introduces
+//! itself, and executes the owner's commands until the session ends.
 
 use super::defect::ReplicaDefect;
 use super::exchange::{DiskResult, Operation, ReplicaAction};

@@ -1,5 +1,5 @@
-//! Blocks, extents and block ranges. A block is only a number here; on the disk and the network it
-//! is 4 KiB.
+//! Defines blocks, extents and block ranges, and computes which of them belong together. A block is
+//! only a number here; on the disk and the network it is 4 KiB.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! Online growth of a volume. Each node first zeroes the space after the end of the volume. Then
-//! the owner makes the other copy store the new size, stores it itself, and only then accepts
+//! Grows a volume while it is served. Each node first zeroes the space after the end of the volume.
+//! Then the owner makes the other copy store the new size, stores it itself, and only then accepts
 //! requests for the new range. Each copy in the record therefore has at least the size that clients
 //! know, whichever node is lost.
 //!

@@ -1,7 +1,7 @@
-//! Planned hand-over: requests freeze, those in progress end, both disks flush, both copies are
-//! stored as clean, and the lease is released. The next owner starts without a resync. A live
-//! migration uses two steps: `ReplicaOrder::Freeze`, then `ReplicaOrder::HandOver` or
-//! `ReplicaOrder::Thaw`.
+//! Implements the planned hand-over of a volume to the other node: requests freeze, those in
+//! progress end, both disks flush, both copies are stored as clean, and the lease is released. The
+//! next owner starts without a resync. A live migration uses two steps: `ReplicaOrder::Freeze`,
+//! then `ReplicaOrder::HandOver` or `ReplicaOrder::Thaw`.
 
 use super::defect::ReplicaDefect;
 use super::exchange::Notice;

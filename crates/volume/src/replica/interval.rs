@@ -1,6 +1,6 @@
-//! Interval lock: overlapping requests run in order of arrival. Both disks therefore apply them in
-//! the same order, and no read returns data that may still vanish. Deliberately simple: a linear
-//! scan over the requests in progress.
+//! Implements the interval lock, with which overlapping requests run in order of arrival. Both
+//! disks therefore apply them in the same order, and no read returns data that may still vanish.
+//! Deliberately simple: a linear scan over the requests in progress.
 
 use super::geometry::Blocks;
 

@@ -1,5 +1,5 @@
-//! Messages between the two copies. Within a session they arrive in order and exactly once;
-//! otherwise the session is lost.
+//! Defines the messages between the two copies of a volume. Within a session they arrive in order
+//! and exactly once; otherwise the session is lost.
 
 use super::durable::VolumeId;
 use super::geometry::Blocks;

@@ -1,5 +1,6 @@
-//! Replication state machine of one copy of a volume. Inputs are requests, disk results, messages,
-//! lease events and the time; outputs are actions. No I/O, no clock, no randomness.
+//! Implements the replication state machine of one copy of a volume. Inputs are requests, disk
+//! results, messages, lease events and the time; outputs are actions. No I/O, no clock, no
+//! randomness.
 //!
 //! Invariants:
 //! - A write or flush is acknowledged when both copies have it, or when this copy has it and the

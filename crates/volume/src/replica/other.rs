@@ -1,5 +1,5 @@
-//! State of the other node's copy as the owner of the volume sees it: greeted, being
-//! resynchronised, joined, in sync, or lost.
+//! Keeps and advances the state of the other node's copy as the owner of the volume sees it:
+//! greeted, being resynchronised, joined, in sync, or lost.
 
 use super::defect::ReplicaDefect;
 use super::exchange::{Notice, ReplicaAction, Time};

@@ -1,5 +1,5 @@
-//! Owner: a node with the lease drains its disk, promises its epoch, greets the other copy, has
-//! the record changed, serves, and yields when its disk fails.
+//! Implements the owner: a node with the lease drains its disk, promises its epoch, greets the
+//! other copy, has the record changed, serves, and yields when its disk fails.
 
 use super::defect::ReplicaDefect;
 use super::durable::CopyState;

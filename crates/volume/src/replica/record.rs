@@ -1,5 +1,5 @@
-//! Record of a volume: the state that the cluster agrees on. The record is bound to the lease:
-//! only the holder of the current epoch changes it, and every grant includes it.
+//! Defines the record of a volume: the state that the cluster agrees on. The record is bound to the
+//! lease: only the holder of the current epoch changes it, and every grant includes it.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

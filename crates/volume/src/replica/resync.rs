@@ -1,6 +1,6 @@
-//! Resync: copies dirty blocks to the other copy until none is left, then both copies join. Client
-//! requests take priority. The resync is guaranteed to end: blocks that failed are retried, and
-//! from the join on, writes need both copies.
+//! Runs the resync: copies dirty blocks to the other copy until none is left, then both copies
+//! join. Client requests take priority. The resync is guaranteed to end: blocks that failed are
+//! retried, and from the join on, writes need both copies.
 
 use super::exchange::{DiskResult, Notice, Time};
 use super::geometry::Blocks;

@@ -1,4 +1,4 @@
-//! Settings of a replica: its identity, timeouts and limits.
+//! Defines the settings of a replica: its identity, timeouts and limits.
 
 use super::durable::Boot;
 use super::geometry::Geometry;

@@ -1,5 +1,5 @@
-//! Lease of this node for a volume: the replica's role under it (owner, follower, …), the current
-//! record and a proposal of a record whose outcome is unknown.
+//! Keeps the state of this node's lease for a volume: the replica's role under it (owner, follower,
+//! …), the current record and a proposal of a record whose outcome is unknown.
 
 use super::exchange::Time;
 use super::growth::Growth;

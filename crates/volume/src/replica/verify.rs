@@ -1,9 +1,9 @@
-//! Verify: the owner compares both copies online, and counts differences. A range is read locally,
-//! and its checksum is compared on the other node, under the interval lock. A write is therefore
-//! never seen on one copy only. Differing ranges are compared again block by block, and copied to
-//! the other node if requested: nobody knows which copy is right, and clients read the owner's.
-//! Blocks that do not match their checksums on disk are known to be wrong, and get the content of
-//! the other copy.
+//! Runs a verify: the owner compares both copies while the volume is served, and counts
+//! differences. A range is read locally, and its checksum is compared on the other node, under the
+//! interval lock. A write is therefore never seen on one copy only. Differing ranges are compared
+//! again block by block, and copied to the other node if requested: nobody knows which copy is
+//! right, and clients read the owner's. Blocks that do not match their checksums on disk are known
+//! to be wrong, and get the content of the other copy.
 //!
 //! A verify ends at the end of the volume, or when the other copy is no longer in sync, this node
 //! is no longer the owner, or an operator stops it.

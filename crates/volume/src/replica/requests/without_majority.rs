@@ -1,5 +1,5 @@
-//! `without-majority error`: requests fail when the lease has been over for longer than
-//! `ReplicaLimits::fail_ns`, instead of waiting for it.
+//! Fails requests (`without-majority error`) when the lease has been over for longer than
+//! `ReplicaLimits::fail_ns`, instead of letting them wait for the next lease.
 //!
 //! Guarantee: a failed request takes no effect afterwards. A write that had begun keeps its range
 //! locked until both copies agree on it, as if its client still waited. Its blocks therefore have
