@@ -12,7 +12,7 @@ const YEARS: [i32; 2] = [2020, 2100];
 /// Creates a self-signed certificate for these names and addresses. Returns it with its key as PEM.
 ///
 /// # Errors
-/// The error message of the certificate library.
+/// A name is invalid, or the key or the certificate cannot be generated.
 pub fn make(names: Vec<String>) -> Result<Vec<u8>, String> {
     let said = |error: rcgen::Error| error.to_string();
     let mut params = CertificateParams::new(names).map_err(said)?;

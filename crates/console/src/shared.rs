@@ -159,7 +159,7 @@ impl OperatorAction {
     /// Interprets the response to [`OperatorAction::command`].
     ///
     /// # Errors
-    /// The reason why the command was not executed.
+    /// The response contains an error message, or there is no such entry.
     pub fn outcome(&self, answer: &str) -> Result<(), String> {
         let mut lines = answer.lines().map(str::trim);
         if matches!(self, OperatorAction::Entry { .. }) {
@@ -319,7 +319,7 @@ impl ConsoleState {
     /// Creates the shared state with the existing sessions.
     ///
     /// # Errors
-    /// The error of the system.
+    /// The system has no random numbers or no descriptor.
     pub fn new(
         config: Config,
         mut sessions: Sessions,

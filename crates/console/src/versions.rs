@@ -27,7 +27,8 @@ const CLUSTER: &str = "cluster";
 /// Sends a query to the control role.
 ///
 /// # Errors
-/// The reason why there is no response, or for the refusal.
+/// The query is too long or refused, the control role does not respond in time, or there is no
+/// cluster.
 pub async fn ask(
     shared: &ConsoleState,
     question: &VersionsRequest,

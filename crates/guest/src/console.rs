@@ -19,7 +19,7 @@ const WHO_BYTES_MAX: u64 = 200;
 /// Dropping the returned file releases the lock.
 ///
 /// # Errors
-/// The name of the current operator as text, or an error of the system.
+/// Another operator uses the terminal (the text names that operator), or a system call fails.
 pub fn take(directory: &Path, who: &str) -> Result<File, String> {
     let path = directory.join(FILE);
     let words = |error: io::Error| format!("{}: {error}", path.display());

@@ -46,8 +46,8 @@ pub fn create(
 /// Creates the replica of a volume as a clone of a snapshot.
 ///
 /// # Errors
-/// The snapshot is larger than the volume, or the backing store is refused or not on the snapshot's
-/// file system. Nothing was created.
+/// The snapshot is larger than the volume, the backing store is refused or not on the snapshot's
+/// file system, or a system call fails. No replica is created.
 pub fn create_from(name: &str, spec: &Spec, snapshot: &Snapshot) -> Result<VolumeId, CommandError> {
     if snapshot.size_bytes > spec.size_bytes {
         let (has, size) = (snapshot.size_bytes, spec.size_bytes);

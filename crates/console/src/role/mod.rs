@@ -139,7 +139,8 @@ impl ConsoleRole {
     /// saved.
     ///
     /// # Errors
-    /// The reason why the console cannot serve.
+    /// The payload is invalid, the certificate or the address cannot be used, the process cannot be
+    /// confined, or a system call fails.
     pub fn new(
         place: ConsoleEnvironment,
         payload: &[u8],
@@ -232,7 +233,8 @@ impl ConsoleRole {
     /// Switches to another configuration payload.
     ///
     /// # Errors
-    /// The reason why the current configuration stays in effect.
+    /// The payload is invalid, the certificate or the address cannot be used, or the console is
+    /// stopping. The current configuration stays in effect.
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let config = Config::read(payload)?;
         let before = self.shared.config();
@@ -647,7 +649,7 @@ impl ConsoleRole {
     /// Creates a link that signs in once.
     ///
     /// # Errors
-    /// The reason why there is no link.
+    /// The node was removed from the cluster, or the system has no random numbers.
     pub fn link(&self) -> Result<SignInLink, String> {
         if self.shared.admission() == Admission::Removed {
             let why = Admission::Removed.why();

@@ -28,7 +28,7 @@ impl RuntimeApiClient {
     /// Starts the thread with a name and a timeout for the responses.
     ///
     /// # Errors
-    /// The error of the system.
+    /// The thread cannot be created.
     pub fn start(name: &str, limit: Duration) -> io::Result<RuntimeApiClient> {
         let (jobs, came) = sync_channel(WAITING_MAX);
         let thread = thread::Builder::new().name(name.to_owned());

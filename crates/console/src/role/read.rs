@@ -27,7 +27,7 @@ impl ProxyReaders {
     /// Starts the threads.
     ///
     /// # Errors
-    /// The error of the system.
+    /// A thread cannot be created.
     pub(super) fn start() -> io::Result<ProxyReaders> {
         Ok(ProxyReaders {
             operate: RuntimeApiClient::start("console/read", LIMIT)?,

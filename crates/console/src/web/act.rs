@@ -102,7 +102,8 @@ pub(super) fn is_table(name: &str) -> bool {
 /// Executes the action of a form for a user.
 ///
 /// # Errors
-/// The reason for the refusal.
+/// The role of the user is too low, the form is invalid, the other console is not connected, the
+/// action fails, or there is no timely response.
 pub(super) async fn carry_out(
     shared: &ConsoleState,
     viewer: &Viewer,

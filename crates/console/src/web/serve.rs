@@ -45,7 +45,7 @@ impl ConsoleListener {
     /// `own` is the self-signed certificate.
     ///
     /// # Errors
-    /// The reason why the console cannot listen.
+    /// The certificate is invalid, or the console cannot listen at the address.
     pub fn open(config: &Config, own: &[u8]) -> Result<ConsoleListener, String> {
         let tls = tls(config, own)?;
         let listener = listen_at(config.address)?;
@@ -57,7 +57,7 @@ impl ConsoleListener {
     /// connections.
     ///
     /// # Errors
-    /// The reason why the console cannot listen.
+    /// The certificate is invalid, or the console cannot listen at the address.
     pub fn replace(&self, config: &Config, own: &[u8]) -> Result<ConsoleListener, String> {
         let tls = tls(config, own)?;
         let listener = if config.address == self.address {

@@ -42,7 +42,8 @@ impl Agreement {
     /// and, unless `shuts_down`, once this node has seen that another node takes guests.
     ///
     /// # Errors
-    /// The record cannot be written now, or no other node takes the guests.
+    /// The cluster does not confirm this node's lease, or no other node takes guests and some would
+    /// shut down.
     pub fn drain(
         &mut self,
         guests: &Guests,
@@ -65,7 +66,7 @@ impl Agreement {
     /// Lets this node accept guests again, once the returned record is written.
     ///
     /// # Errors
-    /// The record cannot be written now.
+    /// The cluster does not confirm this node's lease, so the record cannot be written.
     pub fn fill(&mut self, now_ns: u64) -> Result<LeaseRecord, String> {
         self.request_drain(DrainRequest::Fill, now_ns)
     }
@@ -176,7 +177,7 @@ impl Agreement {
     /// drained node.
     ///
     /// # Errors
-    /// The guests that would shut down, as text.
+    /// A guest depends on this node. The text names the guests that would shut down.
     fn has_no_guests_to_move(&self, guests: &Guests, now_ns: u64) -> Result<(), String> {
         let depends = |name: &String, prefer: &[String]| {
             let holder = self.holder(name);

@@ -21,7 +21,7 @@ impl Agreement {
     /// left, then whether anything existed.
     ///
     /// # Errors
-    /// Reason why it cannot be removed, as text.
+    /// No cluster has reported its leases yet.
     pub fn erase(
         &mut self,
         guests: &Guests,

@@ -12,7 +12,8 @@ impl Agreement {
     /// Accepts an order of an operator.
     ///
     /// # Errors
-    /// Reason why it cannot be carried out here, as text.
+    /// The guest is not in the configuration, its lease or state does not permit the order on this
+    /// node now, or the guest cannot run on the node of [`OperatorOrder::Move`].
     pub fn order(
         &mut self,
         guests: &Guests,

@@ -49,7 +49,7 @@ impl Agreement {
     /// other guests that arrive here.
     ///
     /// # Errors
-    /// Missing capacity, or a guest in the way.
+    /// A guest that must be on another node (`apart`) is still here, or memory or CPUs are short.
     pub fn has_room_now<'c>(
         &'c self,
         guests: &Guests,
@@ -137,7 +137,7 @@ impl Agreement {
     /// the moved one.
     ///
     /// # Errors
-    /// Reason why not, as text.
+    /// `apart` or `beside` forbids the node, or memory or CPUs are short there.
     pub fn suits(
         &self,
         guests: &Guests,

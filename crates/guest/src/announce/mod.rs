@@ -97,7 +97,8 @@ impl AnnouncementSchedule {
 /// Sends announcements for all cards on their bridges.
 ///
 /// # Errors
-/// Reason why a card was not announced, after all were tried.
+/// A bridge does not exist or is down, or its queue is full. All cards are tried; the text is about
+/// the last one that failed.
 pub fn send(nics: &[Nic]) -> Result<(), String> {
     let mut result = Ok(());
     for nic in nics {

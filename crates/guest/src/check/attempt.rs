@@ -48,7 +48,7 @@ impl Attempt {
     /// Starts an attempt. `number` has to differ from those of recent attempts.
     ///
     /// # Errors
-    /// Reason of an immediate failure, as text.
+    /// The socket cannot be created or connected, or the first bytes cannot be sent.
     pub fn begin(probe: &Probe, target: CheckTarget<'_>, number: u64) -> Result<Attempt, String> {
         match probe {
             Probe::Tcp { at, port } => tcp(address(*at, *port, target)),
@@ -61,7 +61,8 @@ impl Attempt {
     /// conversations with the agent.
     ///
     /// # Errors
-    /// Reason of an immediate failure, as text.
+    /// Another program uses the guest agent, its socket cannot be connected, or the first bytes
+    /// cannot be sent.
     pub fn agent(path: &Path, command: AgentCommand, number: u64) -> Result<Attempt, String> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);

@@ -240,7 +240,7 @@ pub(crate) fn place_with(
 /// Checks whether a guest can move to a node in addition to all guests that run there.
 ///
 /// # Errors
-/// Reason why the node is unsuitable.
+/// `apart` or `beside` forbids the node, or memory or CPUs are short there.
 pub fn suits(view: &View, guest: &GuestSpec, node: &str) -> Result<(), UnsuitableReason> {
     let others = view.guests.iter().filter(|other| other.name != guest.name);
     let place = |other: &GuestSpec| {

@@ -55,7 +55,7 @@ impl GuestDirectory {
     /// Returns the names of guests that have a directory in the runtime directory.
     ///
     /// # Errors
-    /// An error of the system.
+    /// The directory cannot be read.
     pub fn guests(runtime: &Path) -> io::Result<Vec<String>> {
         let mut all = Vec::new();
         for entry in fs::read_dir(runtime)?.flatten() {

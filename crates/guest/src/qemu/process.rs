@@ -226,7 +226,7 @@ impl QemuProcess {
     /// Kills the process and waits until it has ended.
     ///
     /// # Errors
-    /// `TimedOut`: the process has not ended within [`END_MAX`].
+    /// `TimedOut`: the process has not ended within [`END_MAX`]. Other errors: a system call fails.
     pub fn end(&self) -> io::Result<()> {
         self.kill();
         if self.ends_within(END_MAX)? {

@@ -91,7 +91,7 @@ const HIGHEST: u8 = 0xfe;
 /// same.
 ///
 /// # Errors
-/// The step that the kernel refused.
+/// The bridge does not exist, `/dev/net/tun` cannot be opened, or the kernel refuses a step.
 pub fn make(nic: &Nic) -> Result<OwnedFd, TapError> {
     let bridge = nic.bridge.as_str();
     let failed = |step| {

@@ -150,7 +150,7 @@ impl GuestRole {
     /// previous role process.
     ///
     /// # Errors
-    /// Reason why the role cannot run, as text.
+    /// The payload is invalid, or a system call fails.
     pub fn new(
         place: RoleEnvironment,
         payload: &[u8],
@@ -214,7 +214,7 @@ impl GuestRole {
     /// Applies another configuration version.
     ///
     /// # Errors
-    /// Reason why the current configuration stays in effect, as text.
+    /// The payload is invalid. The current configuration stays in effect.
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let guests: Guests = codec::decode(payload).map_err(|error| error.to_string())?;
         if guests.me != self.guests.me {

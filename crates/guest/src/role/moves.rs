@@ -651,8 +651,9 @@ impl GuestRole {
     /// Checks whether a guest may migrate to this node.
     ///
     /// # Errors
-    /// Reason as text, and the time for which the request is held before it is refused,
-    /// milliseconds.
+    /// The guest is unknown or still runs here, this node is drained, `from` does not hold the
+    /// guest's lease, the KVM support or the configuration differs, or there is no room. Returns
+    /// the text and the time for which the request is held before it is refused, milliseconds.
     fn may_come(&self, ask: &MigrationRequest, from: &str) -> Result<(), (String, u64)> {
         self.is_for_here(ask, from)
             .map_err(|words| (words, REFUSED_AFTER_MS))?;

@@ -163,7 +163,7 @@ pub(super) fn shown(role: &GuestRole, name: &str) -> Vec<u8> {
 /// Returns the status of a guest here, as text.
 ///
 /// # Errors
-/// Reason why the guest has not been migrated.
+/// There is no such guest, or its migration failed.
 pub(super) fn how(role: &GuestRole, name: &str) -> Result<String, String> {
     let report = of(role);
     let subject = report.find(GUEST, name);

@@ -198,7 +198,8 @@ impl GuestRole {
     /// and where that user is signed in.
     ///
     /// # Errors
-    /// Reason of the refusal, as text.
+    /// The guest does not run, its display or terminal is in use or cannot be reached, or its node
+    /// is not connected.
     pub fn open(
         &mut self,
         ask: &OpenRequest,

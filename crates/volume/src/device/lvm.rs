@@ -174,7 +174,8 @@ impl LogicalVolume {
     /// or the snapshot changes.
     ///
     /// # Errors
-    /// Evenkeel did not create the logical volume, it is not thin, or the snapshot exists.
+    /// Evenkeel did not create the logical volume, it is not thin, the snapshot exists, or LVM
+    /// fails.
     pub(super) fn snapshot(
         &self,
         stamp: Stamp,
@@ -230,7 +231,7 @@ impl LogicalVolume {
     /// Removes the logical volume.
     ///
     /// # Errors
-    /// Evenkeel did not create the logical volume, or it is in use.
+    /// Evenkeel did not create the logical volume, it is in use, or LVM fails.
     pub fn remove(&self) -> Result<(), DeviceError> {
         self.ours()?;
         run("lvremove", &["--yes", &self.full()])?;

@@ -255,7 +255,8 @@ impl OpenFile {
 /// the content of a device. `progress` receives the number of zeroed bytes of a device.
 ///
 /// # Errors
-/// Nothing is created. If the backing store is refused, nothing is written either.
+/// The backing store is refused and nothing was written, or a system call or LVM fails. No replica
+/// is created.
 pub fn create(
     backing: &Backing,
     name: &str,

@@ -385,7 +385,8 @@ fn clone(from: &OpenFile, to: &OwnedFd, place: &Path) -> Result<(), SnapshotErro
 /// Fills a new volume with the content of a snapshot. The volume may be larger.
 ///
 /// # Errors
-/// The files are on different file systems, or the file system does not support clones.
+/// The snapshot is not a file, the files are on different file systems, the file system does not
+/// support clones, or a system call fails.
 pub fn fill(volume: &File, snapshot: &Snapshot, place: &Path) -> Result<(), SnapshotError> {
     if snapshot.logical.is_some() {
         return Err(SnapshotError::NotAFile(snapshot.path.clone()));
@@ -412,7 +413,7 @@ pub fn fill(volume: &File, snapshot: &Snapshot, place: &Path) -> Result<(), Snap
 /// Lists the snapshots of a volume, the oldest first; empty if snapshots are not supported.
 ///
 /// # Errors
-/// The directory cannot be read.
+/// The directory cannot be read, or LVM fails to list the snapshots.
 pub fn list(backing: &Backing, name: &str) -> Result<Vec<Snapshot>, DeviceError> {
     let directory = match able(backing) {
         Ok(Able::Directory(directory)) => directory,
@@ -486,7 +487,8 @@ fn is_called(one: &Snapshot, name: &str) -> bool {
 /// Finds a snapshot by name.
 ///
 /// # Errors
-/// The snapshot does not exist, or the backing store does not support snapshots.
+/// The snapshot does not exist, the backing store does not support snapshots, or they cannot be
+/// listed.
 pub fn find(backing: &Backing, name: &str, stamp: &str) -> Result<Snapshot, SnapshotError> {
     able(backing)?;
     let mut all = list(backing, name)?.into_iter();

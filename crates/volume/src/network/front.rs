@@ -123,7 +123,8 @@ pub fn secure(
 /// if it disconnected.
 ///
 /// # Errors
-/// The client's data was refused.
+/// The client sends invalid data, sends data before TLS starts, or wants no TLS; or the network
+/// fails.
 pub fn start_tls(stream: &mut (impl Read + Write)) -> Result<Option<u32>, FrontError> {
     stream.write_all(&GREETING)?;
     let mut handshake = Handshake::new(NbdTransport::TlsRequired);

@@ -119,7 +119,9 @@ impl CopyService {
     /// Connects a command, which waits on a socket, with another node.
     ///
     /// # Errors
-    /// A message for the operator.
+    /// This node has no certificate of the cluster, [`COPIES_MAX`] copies run on it already, the
+    /// socket of the command cannot be connected, or there is no thread. The text is for the
+    /// operator.
     pub(super) fn dial(
         &self,
         socket: &Path,

@@ -65,7 +65,8 @@ impl ExternalVolumeState {
     /// Checks that the volume is ready for this use.
     ///
     /// # Errors
-    /// The reason, as text.
+    /// [`VolumeUse::Alone`]: this node does not hold the lease. [`VolumeUse::HandsOver`]: the
+    /// volume cannot move, or no other node holds its lease.
     pub(super) fn is_ready(&self, used: VolumeUse) -> Result<(), String> {
         let owner = self.owner();
         match used {

@@ -162,7 +162,7 @@ impl Checked {
     /// Grows the checksums for a new size of the volume, bytes.
     ///
     /// # Errors
-    /// There is no space for the checksums.
+    /// The area of the checksums cannot be examined or extended.
     pub fn grow(&mut self, size: u64) -> Result<(), AreaError> {
         let Some(sums) = &mut self.sums else {
             return Ok(());

@@ -198,7 +198,7 @@ impl Partial {
     /// Creates a new file.
     ///
     /// # Errors
-    /// The file exists, or another process is writing it.
+    /// The file exists, another process is writing it, or a system call fails.
     pub fn create(path: &Path) -> Result<Partial, TransferError> {
         let failed = |action, path: &Path| {
             let path = path.to_path_buf();
