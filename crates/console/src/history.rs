@@ -1,4 +1,5 @@
-//! Records the traffic of the last hour and the last day, in bounded memory.
+//! Records the traffic of each frontend, backend and server in the last hour and the last day, for
+//! graphs: the largest value of each interval, in bounded memory.
 
 use crate::traffic::{TrafficRow, TrafficRowKind};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,6 @@
-//! Serves the console by HTTP: the sign-in, pages and actions.
+//! Serves the console over HTTP: the sign-in, the pages and their live updates, displays and
+//! terminals of guests, actions, the API for programs, and metrics. Sets the security headers of
+//! each response, and counts connections for their users.
 
 mod act;
 mod api;

@@ -1,6 +1,6 @@
 //! Creates and opens the backing store of a replica: a sparse file with a metadata file beside it,
-//! or a block device that begins with the metadata. One process at a time can open it. Errors are
-//! detected before anything is written.
+//! or a block device that begins with the metadata. One process at a time can open it. [`create`]
+//! checks a block device before it writes to it, and refuses one that is too small or has content.
 //!
 //! All functions here block. A role calls them at its start, not from its event loop.
 

@@ -1,10 +1,10 @@
-//! Takes, lists and removes snapshots of a replica. In a file they are reflink clones (`FICLONE`),
-//! which share blocks with the original until either changes. A thin logical volume uses LVM
-//! snapshots.
+//! Takes, finds, lists and removes snapshots of a replica, and fills a new volume from one. In a
+//! file they are reflink clones (`FICLONE`), which share blocks with the original until either
+//! changes. A thin logical volume uses LVM snapshots.
 //!
-//! The kernel takes the snapshot at one instant: it waits for writes in flight and blocks new
-//! ones. The snapshot contains every write acknowledged before, from any process, and no write
-//! begun after. The role is not involved.
+//! The kernel takes the snapshot at one instant: it waits for writes in flight and blocks new ones.
+//! The snapshot contains every write acknowledged before, from any process, and no write begun
+//! after. The role is not involved.
 
 use super::{Backing, DeviceError, LogicalVolume, OpenFile, RING_BYTES, names};
 use crate::layout::stored_overwrite;

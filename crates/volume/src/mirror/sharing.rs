@@ -1,9 +1,12 @@
-//! Admits writes of the user that is shared by both nodes: all machines of network boot. No role
-//! asks for the volume on its behalf, so the owner itself admits the clients of both nodes once
-//! this user has the volume. Until then the writes of its clients wait.
+//! Keeps users of a volume on two nodes apart, and admits the writes of the one user that both
+//! nodes share: all machines of network boot. No role requests the volume for the shared user, so
+//! the owner itself proposes the write admission: of this node while the shared user has clients
+//! only here, of both nodes once the other node reports the shared user too. Until then writes of
+//! the shared user wait while the cluster's record admits another user.
 //!
-//! Changes only an admission of a single node that the record has for a user. One without a user,
-//! such as that of an operator, stays.
+//! An admission in the record is replaced only if it names one node and a user, not if an operator
+//! made it. If another user has the volume on the other node, the connections of this node's user
+//! are closed; the process of a guest is ended by the guest role instead.
 
 use super::Mirror;
 use super::admission::WriteAdmission;

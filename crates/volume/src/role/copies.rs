@@ -1,6 +1,7 @@
-//! Copies whole volumes between nodes. On the source node a thread connects a command to the target
-//! node. On the target node a thread writes the volume as a client of its socket. Access is checked
-//! before: nodes of the cluster, and local users that may reach the supervisor.
+//! Connects the two ends of `evenkeel copy` for the volume role. On the source node a thread relays
+//! between the command and the target node. On the target node a thread checks that the volume is
+//! free, and writes the copy as a client of the volume's socket. Access is checked before: nodes of
+//! the cluster, and local users that may reach the supervisor.
 
 use super::listening::ReplicationListener;
 use super::worker::WorkerState;
