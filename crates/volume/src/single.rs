@@ -42,7 +42,7 @@ pub enum ServeError {
 /// Source of changes to a volume while it is served.
 pub struct ChangeSource<'w> {
     pub wakes: BorrowedFd<'w>,
-    /// Clears the descriptor, and returns the pending changes.
+    /// Function that makes `wakes` unreadable, and returns the pending changes.
     pub woken: &'w mut dyn FnMut() -> VolumeChanges,
 }
 
@@ -129,7 +129,8 @@ impl Single {
         })
     }
 
-    /// Counts I/O in this meter. Clears errors from before the volume was opened.
+    /// Makes the volume count its I/O in this meter, after clearing the meter's errors of earlier
+    /// openings of the volume.
     pub fn count_in(&mut self, meter: Arc<Meter>) {
         meter.forget_troubles();
         self.meter = meter;

@@ -11,7 +11,8 @@ use std::collections::HashMap;
 pub(super) struct Section {
     pub kind: Vec<u8>,
     pub name: Vec<u8>,
-    /// All lines, including the first line if there is one.
+    /// All lines of the section, including its first line. Lines before the first section of a file
+    /// form a section without `kind` and first line.
     pub lines: Vec<DiffLine>,
 }
 

@@ -276,7 +276,8 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
     let mut secrets = 0_usize;
     let mut method = false;
     let mut in_condition = first == "acl";
-    // Some after a word that an external command and its arguments follow.
+    // Set after a word that an external command and its arguments follow (`PROGRAMS`); None
+    // elsewhere.
     let mut program = None;
     let is_header_line = is_of_header_lines(first);
     let expects = first == "http-check" && texts.iter().any(|text| text == "expect");

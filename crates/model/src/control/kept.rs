@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl ServerState {
-    /// Applies the recorded state of another process, in the same way as
-    /// [`ServerState::configure`] keeps the state under an earlier file. A setting that differs
-    /// between the files of both processes is taken from this process's file. The server must
-    /// already be configured from the file.
+    /// Applies the state of this server that another process recorded. A setting that differs
+    /// between the configuration files of the two processes is taken from this process's file;
+    /// everything else stays as recorded. The server must already be configured from the file.
     pub fn resume(self: &Arc<Self>, kept: Kept, server: &Server, now_ms: u64) {
         let ago = |age_ms: u64| now_ms.saturating_sub(age_ms.min(AGE_MAX_MS));
         let switchable = server.options.tls.connector.is_some();

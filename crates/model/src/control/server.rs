@@ -313,7 +313,8 @@ impl ServerState {
         };
         let change = self.recompute_state(now_ms);
         if other {
-            // Idle connections to the old address must not be reused.
+            // Starts a new generation of connections, so that idle connections to the old address
+            // are not reused.
             self.next_of_operator();
         }
         change

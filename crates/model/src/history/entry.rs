@@ -225,7 +225,7 @@ impl Texts<'_> {
     }
 }
 
-/// Cuts a text so that it has at most `kept` bytes with the mark for a cut text. Returns the
+/// Cuts a text so that it has at most `kept` bytes, including the mark for a cut text. Returns the
 /// beginning and the mark; the mark is empty if there is no room for it.
 fn cut(text: &[u8], kept: usize) -> (&[u8], &'static str) {
     const MARK: &str = "…";

@@ -37,7 +37,8 @@ const RULE_ENTRIES_MAX: usize = 1 << 20;
 /// Maximum size of the keys and values to which rules can extend a list, bytes.
 const RULE_BYTES_MAX: usize = 64 << 20;
 
-/// Maximum number of prepared versions of a list.
+/// Maximum number of list versions that operators have prepared and not committed (`prepare acl`,
+/// `prepare map`).
 const PREPARED_MAX: usize = 16;
 
 #[derive(Clone, PartialEq, Eq, Debug)]

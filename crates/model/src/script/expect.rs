@@ -108,7 +108,8 @@ impl Expect {
     }
 }
 
-/// A protocol message whose parts depend on each other.
+/// Response of a server in a built-in protocol check whose parts depend on each other, so that no
+/// pattern describes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dialogue {
     /// MySQL's greeting, and nothing more.

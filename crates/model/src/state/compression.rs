@@ -54,7 +54,7 @@ pub struct Limits {
     encoders: AtomicUsize,
     /// Second in which the first number in `given` was counted.
     second: AtomicU64,
-    /// Input of the encoders in that second and in the previous one, bytes.
+    /// Input of the encoders, bytes: in the second `second`, and in the one before it.
     given: [AtomicU64; 2],
     measured: Mutex<Measured>,
 }

@@ -72,7 +72,7 @@ impl HeldEntry {
         self.row().was_told()
     }
 
-    /// Returns the milliseconds until expiry; 0 if the entry never expires.
+    /// Returns the milliseconds until expiry; 0 if the entry has expired or never expires.
     pub fn expires_in_ms(&self) -> u32 {
         if self.table.expire_ms() == 0 {
             return 0;

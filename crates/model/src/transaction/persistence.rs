@@ -82,9 +82,9 @@ pub struct Persistence {
     pub once: bool,
     pub request: RequestCookie,
     pub response: ResponseCookie,
-    /// Last-seen date in the client's cookie.
+    /// Last-seen date in the client's persistence cookie.
     pub last: Option<Date>,
-    /// Creation date in the client's cookie.
+    /// Creation date in the client's persistence cookie.
     pub first: Option<Date>,
 }
 

@@ -391,7 +391,7 @@ pub fn import(matches: &ArgMatches) -> ExitCode {
 pub enum Unfilled {
     /// The error occurred before anything was written.
     Before(Stopped),
-    /// The error occurred later, so the volume contains a part of the data.
+    /// The error occurred after the first write, so the volume contains a part of the data.
     During(Stopped),
 }
 

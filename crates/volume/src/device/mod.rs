@@ -286,7 +286,8 @@ pub fn create(
 /// Opens a replica. With `expected`, refuses any other volume.
 ///
 /// # Errors
-/// The replica is missing, in use, damaged, of another volume, or has shrunk.
+/// The replica is missing, in use, damaged, of another volume, or has shrunk, or a system call
+/// fails.
 pub fn open(
     backing: &Backing,
     name: &str,

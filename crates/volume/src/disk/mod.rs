@@ -108,7 +108,7 @@ pub enum Operation {
         offset: u64,
         length: u64,
         allocate: bool,
-        /// If true, the operation fails instead of writing zeroes.
+        /// True if the operation fails where the range cannot be zeroed without writing zeroes.
         fast: bool,
     },
     /// Frees the space of a range, if possible. The content of the range is undefined afterwards.

@@ -15,9 +15,9 @@ pub(crate) struct Inbox {
 /// Result of a receive call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Received {
-    /// The full length was received; there may be more.
+    /// All requested bytes were received; more may be available.
     Full,
-    /// Less was received; nothing else is available at the moment.
+    /// Fewer bytes than requested were received; no more are available at the moment.
     Short,
     /// The other side has closed its sending direction.
     End,

@@ -21,9 +21,9 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 const ASCII: i64 = 0;
 /// Mode argument: the bytes are UTF-8.
 const UTF8: i64 = 1;
-/// Added to the decoding: omits invalid bytes instead of failing.
+/// Flag in the number of a decoding: invalid bytes are omitted, and the converter does not fail.
 const SILENT: i64 = 2;
-/// Added to the decoding: accepts overlong encodings.
+/// Flag in the number of a decoding: overlong encodings are accepted.
 const PERMISSIVE: i64 = 4;
 
 fn check(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Built {

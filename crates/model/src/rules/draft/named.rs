@@ -24,7 +24,7 @@ pub struct ListUse {
     pub slot: UserlistSlot,
 }
 
-/// Group that an ACL compares with.
+/// Reference of an ACL to a group of a userlist.
 #[derive(Debug)]
 pub struct GroupUse {
     /// Slot of the userlist that has the group.

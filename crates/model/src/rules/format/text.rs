@@ -17,7 +17,7 @@ pub(super) struct Put<'o> {
 pub(super) enum Encode {
     /// Request lines: non-printable bytes, `"` and `#`.
     Target,
-    /// Headers: also `{`, `|` and `}`, which separate captures.
+    /// Captured headers: the same bytes, and `{`, `|` and `}`, which separate captures.
     Header,
 }
 
