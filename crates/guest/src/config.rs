@@ -218,7 +218,8 @@ pub struct Check {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Probe {
     Tcp {
-        /// Address to connect to. Without one in the line, the first address of the guest's cards.
+        /// Address to connect to: that of the line `check`, or the first address of the guest's
+        /// cards.
         at: IpAddr,
         port: u16,
     },

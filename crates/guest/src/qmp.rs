@@ -70,7 +70,7 @@ impl Qmp {
     /// Decodes received bytes and returns the messages that are complete now.
     ///
     /// # Errors
-    /// The connection is no longer usable.
+    /// A line is invalid or too long. The connection is no longer usable.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<QmpMessage>, QmpError> {
         let mut said = Vec::new();
         let mut rest = bytes;

@@ -133,7 +133,8 @@ impl LogLevels {
     /// Parses a list of levels.
     ///
     /// # Errors
-    /// The first item that is not valid, with its number.
+    /// The text is empty or too long, or an item is invalid: the error has the number of the first
+    /// one.
     pub fn parse(text: &str) -> Result<LogLevels, LogLevelsError> {
         if text.len() > LEVELS_BYTES_MAX {
             return Err(LogLevelsError::TooLong);

@@ -64,7 +64,7 @@ macro_rules! named_section {
 /// Parses the first line of a section. Returns its name, which none of `known` has.
 ///
 /// # Errors
-/// The name is missing, invalid or used, or there are too many sections.
+/// The name is missing, invalid or used, a word follows it, or there are too many sections.
 pub fn begin<S: NamedSection>(
     known: &[S],
     head: &ConfigLine,

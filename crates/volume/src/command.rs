@@ -31,7 +31,7 @@ pub struct Removable {
 /// a device. `progress` receives the number of zeroed bytes of a device.
 ///
 /// # Errors
-/// The backing store is refused and nothing was written, or writing to it fails.
+/// The backing store is refused and nothing was written, or a system call or LVM fails.
 pub fn create(
     name: &str,
     spec: &Spec,
@@ -143,7 +143,7 @@ pub fn rescue(
 /// [`open`] failed for another reason, or there are no files.
 ///
 /// # Errors
-/// The files are in use, or a system call fails.
+/// The files are in use or not regular, or a system call fails.
 pub fn leftover(
     refused: &CommandError,
     name: &str,
@@ -168,7 +168,7 @@ pub fn leftover(
 /// Opens the replica of a volume for removal or renaming.
 ///
 /// # Errors
-/// The replica does not exist, is in use, or is not a volume.
+/// The replica does not exist, is in use, is damaged or has shrunk, or a system call fails.
 pub fn open(name: &str, backing: &Backing) -> Result<Removable, CommandError> {
     let (device, layout, _) = device::open(backing, name, None)?;
     Ok(Removable { device, layout })
@@ -202,7 +202,7 @@ impl Removable {
     /// Removes the replica.
     ///
     /// # Errors
-    /// A system call fails.
+    /// A system call or LVM fails.
     pub fn remove(self, name: &str, backing: &Backing) -> Result<(), CommandError> {
         Ok(device::remove(self.device, backing, name)?)
     }

@@ -25,7 +25,7 @@ pub(super) fn number(text: &str) -> Option<u64> {
 /// runtime API.
 ///
 /// # Errors
-/// The other console is not connected, or the proxy does not respond in time.
+/// The other console is not connected, or the query fails or has no timely response.
 pub(super) async fn raw(
     shared: &ConsoleState,
     on: &str,

@@ -19,7 +19,7 @@ const VERSIONS_MAX: u32 = 50;
 /// Reads the field `wait`. None: do not wait.
 ///
 /// # Errors
-/// The text is not a number, or the number is too large.
+/// The text is not a number, or more than [`WAIT_MAX`] in seconds.
 pub(super) fn wait(text: &str) -> Result<Option<Duration>, String> {
     let most = WAIT_MAX.as_secs();
     let seconds = match text {

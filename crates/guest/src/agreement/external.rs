@@ -261,7 +261,8 @@ impl Agreement {
     /// Records an operator's confirmation that a failed node is off.
     ///
     /// # Errors
-    /// The node is available, no guest may run on it, or this node does not hold its lease.
+    /// There is no cluster, no guest may run on the node, the node is this one, is available or has
+    /// never joined, or this node does not hold its lease.
     pub fn confirm_off(&mut self, guests: &Guests, node: &str, now_ns: u64) -> Result<(), String> {
         if guests.me.is_empty() {
             return Err("without a cluster no guest waits for a node".to_owned());

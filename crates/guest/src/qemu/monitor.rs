@@ -65,7 +65,7 @@ impl Monitor {
     /// Connects to the monitor socket.
     ///
     /// # Errors
-    /// An error of the system: QEMU does not listen yet.
+    /// QEMU does not listen yet, or another system call fails.
     pub fn connect(path: &Path) -> io::Result<Monitor> {
         let socket = UnixStream::connect(path)?;
         socket.set_nonblocking(true)?;

@@ -79,8 +79,8 @@ impl QemuProcess {
     /// descriptors `kept` and no others.
     ///
     /// # Errors
-    /// An error of the system: QEMU is not installed, memory is short, or QEMU would share the
-    /// network of the machine.
+    /// QEMU is not installed, memory is short, QEMU would share the network of the machine, or
+    /// another system call fails.
     pub fn start(
         program: &Path,
         arguments: Vec<OsString>,

@@ -131,8 +131,9 @@ fn nodes_of(me: &str, agreed: BTreeMap<String, bool>) -> BTreeMap<String, bool> 
 
 const SHOWN_BYTES_MAX: usize = 96 << 10;
 
-/// Returns the report of the guests on this node, for another node. A report of all guests has no
-/// events, and is shortened to the maximum size.
+/// Returns the report of the named guest on this node, or of all guests on it, for another node. A
+/// report of all guests has no events. The last guests are omitted if the report exceeds
+/// [`SHOWN_BYTES_MAX`].
 pub(super) fn shown(role: &GuestRole, name: &str) -> Vec<u8> {
     let mut report = of(role);
     report.rows.clear();

@@ -31,7 +31,7 @@ pub struct Entry {
     /// Status line and headers, without hop-by-hop headers.
     pub head: HttpMessage,
     pub body: Arc<[u8]>,
-    /// Time of receipt, in milliseconds since the process began to serve.
+    /// Time of receipt, milliseconds since the process began to serve.
     pub came_ms: u64,
     /// Time of receipt by the wall clock, seconds since 1970.
     pub came_at: i64,

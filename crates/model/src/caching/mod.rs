@@ -113,8 +113,9 @@ fn is_unmodified(request: &HttpMessage, entry: &Entry) -> bool {
     modified.unwrap_or(entry.came_at) <= since
 }
 
-/// `cache-store`: starts to store the response to a GET request if that is allowed. A successful
-/// response to a method that may change the resource removes the stored responses instead.
+/// `cache-store`: starts to store the response to a GET request if that is allowed. For a method
+/// that may change the resource, a response with status 2xx or 3xx removes the stored responses
+/// instead.
 pub fn begin(stream: &mut ProxyStream, name: &str) {
     let response = &stream.response;
     let Some(used) = stream.transfer.cache.as_mut() else {

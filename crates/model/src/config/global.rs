@@ -152,7 +152,7 @@ pub struct Tune {
 /// `close-spread-time`: time at which idle connections are closed in a soft stop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CloseSpread {
-    /// Each connection at a different time within this period, milliseconds.
+    /// Closes each connection at a different time within this period, milliseconds.
     Over(u32),
     /// `infinite`: connections end by their own timeouts only.
     Never,

@@ -206,7 +206,8 @@ impl CheckResult {
 pub enum CheckPhase {
     /// Up, and the last checks all passed.
     Up,
-    /// On the way down or up.
+    /// Up after failed checks, or down after passed ones, with too few in a row to change the
+    /// state.
     Changing,
     /// Down, and the last checks all failed.
     Down,

@@ -107,7 +107,7 @@ impl LogicalVolume {
     /// creates.
     ///
     /// # Errors
-    /// The logical volume does not exist, or is not active.
+    /// The logical volume does not exist or is not active, or its path leads outside of `/dev`.
     pub(super) fn device(&self) -> Result<PathBuf, DeviceError> {
         let found = self.path.canonicalize();
         let found = found.map_err(|_| DeviceError::Missing(self.path.clone()))?;
@@ -121,7 +121,7 @@ impl LogicalVolume {
     /// Creates the logical volume with at least this size.
     ///
     /// # Errors
-    /// The logical volume exists, there is not enough space, or LVM fails.
+    /// The logical volume exists, its pool does not exist, there is not enough space, or LVM fails.
     pub fn create(&self, bytes: u64) -> Result<(), DeviceError> {
         let (free, extent) = self.room()?;
         let listed = self.list()?;
@@ -203,7 +203,8 @@ impl LogicalVolume {
         Ok(snapshot)
     }
 
-    /// Name of the logical volume of a snapshot. `+` cannot occur in the name of a volume.
+    /// Returns the logical volume of a snapshot. Its name contains a `+`, which cannot occur in the
+    /// name of a volume.
     fn snapshot_of(&self, stamp: Stamp, kind: SnapshotReason) -> LogicalVolume {
         let name = format!("{}+{stamp}{}", self.name(), kind.logical_suffix());
         LogicalVolume {

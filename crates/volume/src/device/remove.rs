@@ -68,7 +68,7 @@ impl LeftoverFiles {
 /// device. The data of a device is not erased.
 ///
 /// # Errors
-/// A system call fails.
+/// A system call or LVM fails.
 pub fn remove(device: Device, backing: &Backing, name: &str) -> Result<(), DeviceError> {
     let failed = |action, path: &Path| {
         let path = path.to_path_buf();

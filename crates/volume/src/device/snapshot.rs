@@ -236,8 +236,8 @@ fn file_name(name: &str, stamp: Stamp, kind: SnapshotReason) -> String {
 /// unless the reason is a resync or the discarding of the replica's data.
 ///
 /// # Errors
-/// The backing store does not support snapshots, or the volume does not exist or is incomplete.
-/// Nothing was written.
+/// The backing store does not support snapshots, the volume does not exist or is incomplete, or a
+/// system call or LVM fails.
 pub fn take(
     backing: &Backing,
     name: &str,
@@ -344,7 +344,7 @@ fn unnamed(directory: &Path, name: &str) -> Result<(OpenFile, OpenFile, OwnedFd)
 /// is removed at once.
 ///
 /// # Errors
-/// Snapshots are not supported, with the reason.
+/// The backing store does not support snapshots, or the volume in a file cannot be cloned.
 pub fn can(backing: &Backing, name: &str) -> Result<(), SnapshotError> {
     match able(backing)? {
         Able::Directory(directory) => unnamed(directory, name).map(drop),
@@ -507,7 +507,7 @@ impl Snapshot {
     /// Removes the snapshot.
     ///
     /// # Errors
-    /// A system call fails.
+    /// A system call or LVM fails.
     pub fn remove(&self) -> Result<(), DeviceError> {
         if let Some(logical) = &self.logical {
             return logical.remove();

@@ -118,7 +118,7 @@ impl Export {
     /// Offers `export` on the listeners. `epoll` reports their events with keys from [`KEYS`] on.
     ///
     /// # Errors
-    /// A listener cannot be added to epoll.
+    /// A listener cannot be made non-blocking, or cannot be added to epoll.
     pub fn new(
         epoll: Rc<OwnedFd>,
         export: nbd::Export,

@@ -91,7 +91,7 @@ fn link(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Both addresses of a network that has exactly two.
+/// Returns both addresses of a network that has exactly two; None for any other network.
 fn ends(network: &str) -> Option<[IpAddr; 2]> {
     let (address, length) = network.split_once('/')?;
     let length: u8 = length.parse().ok()?;

@@ -122,7 +122,8 @@ impl Session {
     /// Writes until the socket would block.
     ///
     /// # Errors
-    /// The connection is broken.
+    /// The connection is broken, or more than `OUTBOX_HEADS_MAX` bytes of headers wait to be
+    /// sent.
     pub fn flush(&mut self) -> Result<(), LinkError> {
         if self.outbox.is_empty() && self.wire.has_output() {
             match self.wire.write(&[]) {
@@ -140,7 +141,8 @@ impl Session {
     /// Receives all available frames, with buffers of the account that `account` returns.
     ///
     /// # Errors
-    /// The connection is broken, or the data received is not a frame.
+    /// The connection is broken or closed, the certificate of the other node was revoked, or the
+    /// received data is not a frame.
     pub fn receive<'a>(
         &mut self,
         pool: &Pool,

@@ -182,7 +182,8 @@ impl Mirror {
     /// Opens the volume for clients of the listener.
     ///
     /// # Errors
-    /// The disk cannot be used, or a descriptor cannot be added to epoll.
+    /// The disk cannot be used, the system has no random numbers, or a descriptor cannot be added
+    /// to epoll.
     pub fn new(
         opened: OpenCopy<'_>,
         pair: &MirrorSettings,

@@ -393,7 +393,7 @@ impl Peer {
     /// Receives all available frames, which [`Peer::next`] then returns.
     ///
     /// # Errors
-    /// The connection is broken.
+    /// The connection is broken, or the other node has been silent for [`SILENCE_MAX`].
     pub(super) fn receive(
         &mut self,
         pool: &Pool,

@@ -166,7 +166,7 @@ impl TlsClient {
     /// Connects the client with the volume. Returns both ends for the relay.
     ///
     /// # Errors
-    /// The volume cannot be reached.
+    /// The volume cannot be reached or has no place for the client, or a system call fails.
     pub fn enter(self, volume: &Path) -> Result<(NodeConnection, UnixStream), FrontError> {
         let mut inner = reach(volume)?;
         let limit = |inner: &UnixStream, limit| {
@@ -199,7 +199,8 @@ impl TlsClient {
 /// Connects to the socket of a volume. Waits at most `GREETED_MAX` while the backlog is full.
 ///
 /// # Errors
-/// The socket does not exist, no process listens on it, or the backlog stays full.
+/// The socket does not exist, no process listens on it, the backlog stays full, or a system call
+/// fails.
 pub fn reach(volume: &Path) -> Result<UnixStream, FrontError> {
     let reached = || -> Result<UnixStream, rustix::io::Errno> {
         let flags = SocketFlags::CLOEXEC;

@@ -277,8 +277,8 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    /// Starts a client request if its range is within the volume. Only an owner with a valid lease
-    /// knows the size of the volume.
+    /// Starts a client request if its range is within the volume, otherwise replies `OutOfRange`.
+    /// Only an owner with a valid lease knows the size of the volume.
     fn begin_request(&mut self, place: u32) {
         let slot = self.requests.slot(place);
         if self.settings.geometry.contains(slot.blocks) {

@@ -11,8 +11,9 @@ use super::tenure::LeaseRole;
 use super::{Payload, Replica};
 
 impl<P: Payload> Replica<P> {
-    /// Executes an operator's order for a resync. For a full comparison, the other copy first
-    /// leaves the record, as after a loss: a copy that may differ never serves.
+    /// Executes an operator's order for a resync, which starts at once despite earlier failures.
+    /// For a full comparison, the other copy first leaves the record, as after a loss: a copy that
+    /// may differ never serves.
     pub(super) fn order_resync(&mut self, everything: bool) {
         if everything && self.tenure.role == LeaseRole::Serving {
             self.drop_other(Notice::ResyncOrdered);

@@ -293,8 +293,8 @@ impl VolumeRole {
     }
 }
 
-/// Other node of a volume, if the local replica cannot be opened, does not belong to the volume, or
-/// lacks data.
+/// Returns the other node of a volume, if the local replica cannot be opened, does not belong to
+/// the volume, or lacks data.
 fn other_of_gone(status: &VolumeStatus) -> Option<String> {
     let is_gone = matches!(
         status.state,

@@ -600,8 +600,8 @@ impl Keeper {
         out.push(KeeperAction::Store(store));
     }
 
-    /// Pages that may leave the log, the least recently used first: idle pages, or a batch if slots
-    /// are needed.
+    /// Returns the pages that may leave the log, the least recently used first: idle ones, or, if
+    /// the log needs `surplus` slots, all that are not in use.
     fn leaving(&self, now_ms: u64, surplus: usize) -> Vec<u32> {
         let may_leave = |(index, page): &(&u32, &ChecksumPage)| {
             let is_idle = page.used_ms + self.limits.idle_ms <= now_ms || self.ends;

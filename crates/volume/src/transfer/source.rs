@@ -34,7 +34,7 @@ impl TransferSource {
     /// Opens an NBD export, a file or a block device. A device is opened exclusively.
     ///
     /// # Errors
-    /// The source does not exist, is not a disk, or is in use.
+    /// The source does not exist, is not a disk or is in use, or the NBD server cannot be used.
     pub fn open(word: &str) -> Result<TransferSource, TransferError> {
         if Address::is_uri(word) {
             let address = Address::parse(word).map_err(|error| TransferError::File {
