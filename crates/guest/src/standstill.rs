@@ -318,8 +318,8 @@ impl Standstill {
         (!self.was_frozen).then_some(&self.not_frozen)
     }
 
-    /// Time since which the guest has to resume without a confirmed thaw, milliseconds: programs
-    /// in the guest that write to the file systems are blocked. None: nothing is frozen.
+    /// Returns the time since which the guest has to resume without a confirmed thaw, milliseconds:
+    /// programs in the guest that write to the file systems are blocked. None: nothing is frozen.
     pub fn thaws_since(&self) -> Option<u64> {
         let is_thawing = self.phase == StandstillPhase::GoesOn && self.may_be_frozen();
         self.goes_on_at.filter(|_| is_thawing)

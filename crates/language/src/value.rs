@@ -30,9 +30,8 @@ pub trait ValueError: Display {
 
     fn help(&self) -> Option<String>;
 
-    /// The value that HAProxy reads from the word anyway (the number before an unexpected
-    /// character). A caller that continues with it reports [`ValueError::diagnostic`] as
-    /// a warning.
+    /// Returns the value that HAProxy reads from the word anyway (the number before an unexpected
+    /// character). A caller that continues with it reports [`ValueError::diagnostic`] as a warning.
     fn accepted(&self) -> Option<&Self::Value> {
         None
     }

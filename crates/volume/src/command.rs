@@ -98,8 +98,8 @@ fn founded(spec: &Spec) -> Result<(VolumeId, Superblock), CommandError> {
     Ok((id, head))
 }
 
-/// Advice for a volume whose data file is present but whose metadata is unusable: the data file is
-/// the raw disk. `other` is the node with the other replica, if there is one.
+/// Returns advice for a volume whose data file is present but whose metadata is unusable: the data
+/// file is the raw disk. `other` is the node with the other replica, if there is one.
 pub fn rescue(
     error: &DeviceError,
     name: &str,
@@ -179,13 +179,13 @@ impl Removable {
         self.layout.head().size_bytes
     }
 
-    /// Identifier of the volume; None for a blank replica.
+    /// Returns the identifier of the volume; None for a blank replica.
     pub fn id(&self) -> Option<VolumeId> {
         self.layout.head().volume
     }
 
-    /// Name of the volume in the metadata; None if an earlier release created the volume without
-    /// storing it.
+    /// Returns the name of the volume in the metadata; None if an earlier release created the
+    /// volume without storing it.
     pub fn name(&self) -> Option<&str> {
         self.layout.name()
     }

@@ -63,18 +63,18 @@ impl OverwriteMark {
         NonZeroU64::new(number).map(OverwriteMark)
     }
 
-    /// Number of the mark; never 0.
+    /// Returns the number of the mark; never 0.
     pub fn number(self) -> u64 {
         self.0.get()
     }
 
-    /// Kind of the command; None if a newer release has set the mark.
+    /// Returns the kind of the command; None if a newer release has set the mark.
     pub fn kind(self) -> Option<OverwriteKind> {
         let number = self.number() >> (SECONDS_BITS + RANDOM_BITS);
         KINDS.into_iter().find(|kind| *kind as u64 == number)
     }
 
-    /// Start of the command, seconds since 1970.
+    /// Returns the start of the command, seconds since 1970.
     pub fn begun_seconds(self) -> u64 {
         self.number() >> RANDOM_BITS & ((1 << SECONDS_BITS) - 1)
     }
@@ -89,8 +89,8 @@ pub enum MarkChange {
 }
 
 impl MarkChange {
-    /// Mark of the volume after the change; None if the change does not apply to the current mark
-    /// `before`.
+    /// Returns the mark of the volume after the change; None if the change does not apply to the
+    /// current mark `before`.
     pub fn applied(self, before: Option<OverwriteMark>) -> Option<Option<OverwriteMark>> {
         match self {
             MarkChange::Set(mark) => (before != Some(mark)).then_some(Some(mark)),

@@ -603,7 +603,7 @@ fn mirrored(subject: Subject, shown: &MirrorStatus) -> Subject {
     subject
 }
 
-/// Text with the number of clients, per node if there are two. None without clients.
+/// Returns a text with the number of clients, per node if there are two. None without clients.
 pub fn clients_words(counts: &[(&str, u64)]) -> Option<String> {
     let some = counts.iter().filter(|(_, count)| *count > 0);
     let words: Vec<String> = match counts {

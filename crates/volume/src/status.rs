@@ -99,7 +99,8 @@ impl VolumeStatus {
         })
     }
 
-    /// Overwrite of the volume that is not completed: the command still runs, or was interrupted.
+    /// Returns the overwrite of the volume that is not completed: the command still runs, or was
+    /// interrupted.
     pub fn overwrite(&self) -> Option<OverwriteStatus> {
         let mirrored = self.mirror.as_ref().and_then(|shown| shown.overwrite);
         let holder = self.meter.tenure.holder();

@@ -374,7 +374,7 @@ fn is_expected_header(before: &[String]) -> bool {
         if ["hdr", "fhdr"].contains(&hdr.as_str()) && ["name", "name-lf"].contains(&name.as_str()))
 }
 
-/// The visible part of a word that is not secret as a whole.
+/// Returns the visible part of a word that is not secret as a whole.
 fn visible_part(
     text: &str,
     first: &str,
@@ -400,7 +400,7 @@ fn visible_part(
     }
 }
 
-/// The head of a word that has a value in the same word: `auth:admin:…`, `password=…`.
+/// Returns the head of a word that has a value in the same word: `auth:admin:…`, `password=…`.
 fn joined<'t>(text: &'t str, vocabulary: &Vocabulary<'_>) -> Option<&'t str> {
     if let Some((head, value)) = text.split_once(WIDE_SPACE) {
         let names = |word: &&str| word.eq_ignore_ascii_case(head);

@@ -48,13 +48,13 @@ struct Driver {
     sequence: u32,
 }
 
-/// Backend string that identifies the volume's device in the kernel.
+/// Returns the backend string that identifies the volume's device in the kernel.
 fn backend(name: &str) -> String {
     format!("evenkeel:{name}")
 }
 
-/// Number `N` of the volume's device `/dev/nbdN`; None if the volume is not attached. `devices` is
-/// `/sys/block`.
+/// Returns the number `N` of the volume's device `/dev/nbdN`; None if the volume is not attached.
+/// `devices` is `/sys/block`.
 fn attached(devices: &Path, name: &str) -> Option<u32> {
     let wanted = backend(name);
     let entries = std::fs::read_dir(devices).ok()?;

@@ -47,7 +47,7 @@ pub fn count(size: u64) -> u64 {
     size.div_ceil(CHUNK_BYTES as u64)
 }
 
-/// Length of a chunk in a disk of this size, bytes; zero after the end of the disk.
+/// Returns the length of a chunk in a disk of this size, bytes; zero after the end of the disk.
 pub fn length(chunk: u64, size: u64) -> usize {
     let begin = chunk.saturating_mul(CHUNK_BYTES as u64);
     size.saturating_sub(begin).min(CHUNK_BYTES as u64) as usize

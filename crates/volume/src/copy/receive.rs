@@ -161,8 +161,8 @@ impl CopyReception<'_> {
         Ok(())
     }
 
-    /// End of the range of the volume that is changed when the first `end` bytes of the source are
-    /// written.
+    /// Returns the end of the range of the volume that is changed when the first `end` bytes of the
+    /// source are written.
     fn rounded(&self, end: u64) -> u64 {
         let offer = self.reads.offer();
         end.next_multiple_of(u64::from(offer.block_min))

@@ -4,7 +4,7 @@ use super::{Backing, create};
 use crate::layout::{Superblock, SyncState, VolumeId};
 use std::path::Path;
 
-/// Metadata of a replica that is in sync, with this incarnation of the volume.
+/// Returns the metadata of a replica that is in sync, with this incarnation of the volume.
 pub(crate) fn joined(size_bytes: u64, incarnation: u64) -> Superblock {
     Superblock {
         volume: Some(VolumeId([5; 16])),

@@ -259,7 +259,7 @@ impl LogicalVolume {
         }
     }
 
-    /// Free space of the group and its extent size, bytes.
+    /// Returns the free space of the group and its extent size, bytes.
     fn room(&self) -> Result<(u64, u64), LvmError> {
         let group = self.group();
         let output = match rows("vgs", "vg_free,vg_extent_size", &group) {

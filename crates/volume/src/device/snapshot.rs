@@ -100,7 +100,7 @@ impl SnapshotReason {
         }
     }
 
-    /// Display text of the kind; empty for a manual snapshot.
+    /// Returns the display text of the kind; empty for a manual snapshot.
     pub fn words(self) -> &'static str {
         match self {
             SnapshotReason::Manual => "",

@@ -53,7 +53,7 @@ impl PoolMemory {
         }
     }
 
-    /// Start address of the buffers, for their registration with the kernel.
+    /// Returns the start address of the buffers, for their registration with the kernel.
     pub(super) fn base(&self) -> *mut u8 {
         self.base.as_ptr()
     }
@@ -131,8 +131,8 @@ impl Pool {
         self.shared.pages.borrow().free * PAGE_BYTES
     }
 
-    /// Number of buffers that were returned since the pool was created. While it stays the same, a
-    /// refused [`Pool::take`] would be refused again.
+    /// Returns the number of buffers that were returned since the pool was created. While it stays
+    /// the same, a refused [`Pool::take`] would be refused again.
     pub fn returned(&self) -> u64 {
         self.shared.returned.get()
     }
@@ -244,7 +244,7 @@ impl Buffer {
         self.length
     }
 
-    /// Memory in use, bytes: whole pages.
+    /// Returns the memory in use, bytes: whole pages.
     pub fn memory_bytes(&self) -> usize {
         self.pages * PAGE_BYTES
     }

@@ -153,7 +153,7 @@ impl Client {
         self.place.1
     }
 
-    /// Start of the connection; None once the client has chosen an export.
+    /// Returns the start of the connection; None once the client has chosen an export.
     pub(super) fn in_handshake_since(&self) -> Option<Instant> {
         self.session.is_none().then_some(self.since)
     }
@@ -162,7 +162,7 @@ impl Client {
         (self.session.is_some(), self.has_written)
     }
 
-    /// User of the connection; None before the client has chosen an export.
+    /// Returns the user of the connection; None before the client has chosen an export.
     pub(super) fn tenant(&self) -> Option<ConnectionUser<'_>> {
         let session = self.session.as_ref()?;
         Some(match (&session.user, self.origin) {

@@ -289,7 +289,8 @@ impl Export {
         self.clients.iter().flatten().any(Client::has_output)
     }
 
-    /// Time at which the caller has to call [`Export::handle_time`] and then [`Export::settle`].
+    /// Returns the time at which the caller has to call [`Export::handle_time`] and then
+    /// [`Export::settle`].
     pub fn deadline(&self) -> Option<Instant> {
         let clients = self.clients.iter().flatten();
         let since = clients.filter_map(Client::in_handshake_since).min();
@@ -462,8 +463,8 @@ impl Export {
         since.min()
     }
 
-    /// Slot of an idle client in the handshake, which a new client may get. If the idle client
-    /// connected very recently, the new client waits briefly.
+    /// Returns the slot of an idle client in the handshake, which a new client may get. If the idle
+    /// client connected very recently, the new client waits briefly.
     fn place_of_silent(&mut self, now: Instant) -> Option<usize> {
         let (since, place) = self.oldest_in_handshake()?;
         let until = since + HANDSHAKE_LEAST;

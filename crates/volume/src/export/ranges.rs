@@ -14,7 +14,7 @@ pub(super) struct Ranges {
     waiting: VecDeque<(Token, Operation)>,
 }
 
-/// Length of a zero or discard operation, bytes; None for other operations.
+/// Returns the length of a zero or discard operation, bytes; None for other operations.
 fn bytes(operation: &Operation) -> Option<u64> {
     match operation {
         Operation::Zero { length, .. } | Operation::Discard { length, .. } => Some(*length),

@@ -73,7 +73,7 @@ pub fn is_command(user: &str) -> bool {
     user.starts_with(COMMANDS)
 }
 
-/// Name of the user of a client, without [`RECONNECTS`].
+/// Returns the name of the user of a client, without [`RECONNECTS`].
 pub(super) fn user_of(name: &str) -> &str {
     let user = name.strip_suffix(RECONNECTS);
     user.filter(|user| !waits_in_role(user)).unwrap_or(name)
@@ -146,7 +146,7 @@ impl OverwriteStatus {
         }
     }
 
-    /// Reason for refusing the volume with this name, and the remedy.
+    /// Returns the reason for refusing the volume with this name, and the remedy.
     pub fn refusal(self, volume: &str) -> String {
         let status = self.status_words();
         if self.is_running {
@@ -187,7 +187,7 @@ impl fmt::Display for VolumeUser {
     }
 }
 
-/// Display form of a user name: `guest/mail` becomes `guest mail`.
+/// Returns the display form of a user name: `guest/mail` becomes `guest mail`.
 pub fn user_words(user: &str) -> String {
     user.replacen('/', " ", 1)
 }

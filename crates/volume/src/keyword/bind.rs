@@ -121,8 +121,8 @@ fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     }
 }
 
-/// Reads the files for TLS. Requires the CAs of clients, because nothing else authenticates a
-/// client.
+/// Checks the options for TLS and returns their files; None without `ssl`, which only a loopback
+/// address permits. Requires the CAs of clients, because nothing else authenticates a client.
 fn files(
     args: &Args<'_>,
     address: &Spanned<SocketAddr>,

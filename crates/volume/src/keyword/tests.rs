@@ -431,7 +431,7 @@ fn checksums_are_for_volumes_with_one_copy_and_with_two() {
     );
 }
 
-/// Directory with a certificate and its key, the CA of clients, and invalid files.
+/// Creates a directory with a certificate and its key, the CA of clients, and invalid files.
 fn certificates() -> lab::ScratchDirectory {
     let scratch = lab::ScratchDirectory::new().unwrap();
     let authority = lab::pki::Authority::new("clients").unwrap();

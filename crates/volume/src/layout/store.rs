@@ -131,7 +131,8 @@ impl Metadata {
         &self.slot.head
     }
 
-    /// Name of the volume. None: the replica comes from an earlier release, which stored no name.
+    /// Returns the name of the volume. None: the replica comes from an earlier release, which
+    /// stored no name.
     pub fn name(&self) -> Option<&str> {
         self.slot.name.as_deref()
     }
@@ -290,7 +291,7 @@ fn filled(value: bool) -> u64 {
     if value { u64::MAX } else { 0 }
 }
 
-/// Dirty bits of the volume's blocks, without the bits after the end of the volume.
+/// Returns the dirty bits of the volume's blocks, without the bits after the end of the volume.
 fn dirty(words: &[u64], size_bytes: u64) -> Vec<u64> {
     let blocks = size_bytes / super::BLOCK_BYTES;
     let count = blocks.div_ceil(64) as usize;

@@ -85,7 +85,7 @@ fn what_is_stored_is_loaded() {
     }
 }
 
-/// Name of the volume in the metadata.
+/// Returns the name of the volume in the metadata.
 fn name(disk: &[u8]) -> Option<String> {
     let (metadata, _) = Metadata::load(disk, None).unwrap();
     metadata.name().map(str::to_owned)

@@ -228,7 +228,7 @@ impl Registry {
         *lock(&self.copies) = Some(receiver);
     }
 
-    /// The cluster's nodes and certificates. None until the cluster sent them.
+    /// Returns the cluster's nodes and certificates. None until the cluster sent them.
     pub fn trusted(&self) -> Option<Arc<TrustedNodes>> {
         lock(&self.trusted).clone()
     }

@@ -194,7 +194,7 @@ impl FrameHeader {
         }
     }
 
-    /// Length of the blocks' data after the header, bytes.
+    /// Returns the length of the blocks' data after the header, bytes.
     pub fn data_bytes(&self) -> usize {
         match self.content {
             BlockContent::Data => self.count as usize * BLOCK_BYTES as usize,

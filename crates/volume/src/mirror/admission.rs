@@ -85,8 +85,8 @@ impl Admission {
         }
     }
 
-    /// The last change: the pending one, which the cluster may still record; without one the
-    /// recorded change.
+    /// Returns the last change: the pending one, which the cluster may still record; without one
+    /// the recorded change.
     fn last(&self, recorded: &WriteAdmission) -> WriteAdmission {
         let pending = self.wanted.as_ref();
         let pending = pending.filter(|wanted| wanted.count > recorded.count);
@@ -233,8 +233,8 @@ impl Mirror {
 }
 
 impl lease::Lease {
-    /// Number and encoding of a record for the cluster. The number is higher than those of all
-    /// earlier records whose copies or admission differ.
+    /// Returns the number and encoding of a record for the cluster. The number is higher than those
+    /// of all earlier records whose copies or admission differ.
     pub(super) fn proposal(
         &self,
         record: &crate::replica::Record,

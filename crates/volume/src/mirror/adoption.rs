@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    /// Record of an earlier volume.
+    /// Returns the record of an earlier volume.
     fn earlier(incarnation: u64) -> Record {
         Record {
             incarnation: Incarnation(incarnation),

@@ -81,8 +81,8 @@ impl Mirror {
         foreign_words(self.local.head(), &self.lease.names)
     }
 
-    /// New identity for a copy that begins a history or becomes blank. None: the kernel has no
-    /// random bytes, and the caller repeats the attempt.
+    /// Returns a new identity for a copy that begins a history or becomes blank. None: the kernel
+    /// has no random bytes, and the caller repeats the attempt.
     pub(super) fn next_identity(&self) -> Option<layout::CopyIdentity> {
         let copy = durable::draw_copy().ok()?;
         Some(layout::CopyIdentity {

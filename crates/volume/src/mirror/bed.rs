@@ -22,7 +22,7 @@ use std::time::Instant;
 
 pub(super) const SIZE: u64 = 16 << 20;
 
-/// Volume without a lease, which the other node does not know.
+/// Creates a volume without a lease, which the other node does not know.
 pub(super) fn mirror(scratch: &ScratchDirectory, head: Superblock) -> Mirror {
     mirror_in(scratch.path(), head)
 }

@@ -91,7 +91,7 @@ mod tests {
         bed::learn(mirror, "alpha", if is_held { until_ns } else { 0 }, &record);
     }
 
-    /// Volume that holds the lease and serves.
+    /// Creates a volume that holds the lease and serves.
     fn serving(scratch: &ScratchDirectory) -> Mirror {
         let mut mirror = bed::mirror(scratch, joined(SIZE, 7));
         learn(&mut mirror, true);

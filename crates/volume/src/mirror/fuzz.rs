@@ -42,7 +42,7 @@ fn seeds() -> std::ops::Range<u64> {
     }
 }
 
-/// Number that is often a boundary value.
+/// Returns a number that is often a boundary value.
 fn number(random: &mut Random) -> u64 {
     let edge = random.pick(&[0, 1, 2, 7, 64, 1024, BLOCKS, 1 << 32, 1 << 63, u64::MAX]);
     match random.below(4) {
@@ -313,7 +313,7 @@ impl FuzzReplica {
     }
 }
 
-/// Record of a new volume.
+/// Returns the record of a new volume.
 fn first_record(random: &mut Random) -> Record {
     Record {
         incarnation: Incarnation(1),

@@ -20,7 +20,7 @@ pub(super) struct ResyncSnapshot {
 }
 
 impl ResyncSnapshot {
-    /// Initial state; a previous process may have left a snapshot.
+    /// Returns the initial state; a previous process may have left a snapshot.
     pub(super) fn new(backing: &Backing) -> ResyncSnapshot {
         let can = matches!(backing, Backing::File(_));
         ResyncSnapshot {

@@ -98,7 +98,8 @@ impl Lease {
         self.releasing.is_some()
     }
 
-    /// Epoch of the held lease, if the volume has no record or its record is to be replaced.
+    /// Returns the epoch of the held lease, if the volume has no record or its record is to be
+    /// replaced.
     pub(super) fn unfounded(&self) -> Option<Epoch> {
         let is_unfounded = self.record.is_none() || self.adopts.is_some();
         let is_granted = self.granted.is_some() && self.granted == self.epoch;

@@ -118,7 +118,8 @@ impl LocalDisk {
         self.disk.uses_ring()
     }
 
-    /// Head that is being stored, otherwise the head that was stored last, as the replica knows it.
+    /// Returns the head that is being stored, otherwise the head that was stored last, as the
+    /// replica knows it.
     pub(super) fn header(&self) -> CopyHeader {
         durable::kept(self.head(), &self.names)
     }

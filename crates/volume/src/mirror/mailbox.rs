@@ -109,7 +109,7 @@ impl<T> Queue<T> {
 }
 
 impl<T> AsFd for Queue<T> {
-    /// Descriptor that is readable while the queue has items.
+    /// Returns the descriptor that is readable while the queue has items.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
     }
@@ -148,7 +148,7 @@ impl Mailbox {
         self.letters.put(MailboxMessage::Lease);
     }
 
-    /// Last report of the lease; None before the first one.
+    /// Returns the last report of the lease; None before the first one.
     pub fn lease(&self) -> Option<Option<KnownLease>> {
         lock(&self.lease).clone()
     }
@@ -158,7 +158,7 @@ impl Mailbox {
         self.letters.put_once(MailboxMessage::Use);
     }
 
-    /// Use of the volume on this node; None if it is unused.
+    /// Returns the use of the volume on this node; None if it is unused.
     pub fn used(&self) -> Option<VolumeUse> {
         *lock(&self.used)
     }

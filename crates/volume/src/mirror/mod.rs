@@ -271,7 +271,7 @@ impl Mirror {
     }
 }
 
-/// Minimum time per block of a resync at this rate (bytes per second), nanoseconds.
+/// Returns the minimum time per block of a resync at this rate (bytes per second), nanoseconds.
 fn block_ns(rate: u64) -> u64 {
     BLOCK_BYTES * 1_000_000_000 / rate.max(BLOCK_BYTES)
 }
@@ -313,9 +313,9 @@ fn moment(time: Time) -> Instant {
         .unwrap_or(now)
 }
 
-/// Identifier of this machine's boot. If the kernel does not provide one, each start of the process
-/// counts as a boot, so a copy may seem to have lost power although it has not. Must be called
-/// before a thread is confined.
+/// Returns the identifier of this machine's boot. If the kernel does not provide one, each start of
+/// the process counts as a boot, so a copy may seem to have lost power although it has not. Must be
+/// called before a thread is confined.
 pub fn boot() -> u128 {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
     let hex = id.ok().map(|id| id.trim().replace('-', ""));

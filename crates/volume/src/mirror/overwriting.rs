@@ -41,8 +41,8 @@ impl Mirror {
         self.overwriting.wanted = Some((change, now + WANTED_FOR));
     }
 
-    /// Mark of the volume in the cluster's record; while the record is not known, the mark of the
-    /// local copy.
+    /// Returns the mark of the volume in the cluster's record; while the record is not known, the
+    /// mark of the local copy.
     pub(super) fn overwrite(&self) -> Option<OverwriteMark> {
         match &self.lease.record {
             Some(_) => self.lease.recorded.clients.overwrite,

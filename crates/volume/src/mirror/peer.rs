@@ -45,9 +45,9 @@ impl Users {
     }
 }
 
-/// Number that identifies a user between two nodes; never 0 for a user that has the volume. A user
-/// that is only expected has 0. A user with a reservation counts, because it reconnects to its
-/// node.
+/// Returns the number that identifies a user between two nodes; never 0 for a user that has the
+/// volume. A user that is only expected has 0. A user with a reservation counts, because it
+/// reconnects to its node.
 pub(super) fn number(holder: &VolumeUser) -> u64 {
     let name = match holder {
         VolumeUser::User {
@@ -206,8 +206,8 @@ impl Peer {
             .is_some_and(|(lost, at)| lost != number_of(user) && now < at + RESERVED_FOR)
     }
 
-    /// Number of the named user that had the volume on the other node when the connection broke,
-    /// and may continue there.
+    /// Returns the number of the named user that had the volume on the other node when the
+    /// connection broke, and may continue there.
     pub(super) fn lost_user(&self, now: Instant) -> Option<u64> {
         let lost = self.lost_user.filter(|(_, at)| now < *at + RESERVED_FOR);
         lost.map(|(user, _)| user)
@@ -224,8 +224,8 @@ impl Peer {
         }
     }
 
-    /// Number of the other node's user that has lost the volume to a user of this node; otherwise
-    /// 0.
+    /// Returns the number of the other node's user that has lost the volume to a user of this node;
+    /// otherwise 0.
     #[cfg(test)]
     pub(super) fn superseded(&self) -> u64 {
         self.superseded

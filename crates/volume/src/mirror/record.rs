@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(single.in_sync, InSync::Both(ME, OTHER));
     }
 
-    /// Record with identities of its copies.
+    /// Returns a record with identities of its copies.
     fn identified(in_sync: InSync) -> Record {
         let copies = [(ME, 11), (OTHER, 22)].map(|(node, copy)| RecordedCopy {
             node,

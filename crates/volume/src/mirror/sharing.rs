@@ -101,8 +101,8 @@ impl Mirror {
         }
     }
 
-    /// User of the other node for which that node was admitted last. That user may still be there
-    /// until this process has connected to that node.
+    /// Returns the user of the other node for which that node was admitted last. That user may
+    /// still be there until this process has connected to that node.
     fn recorded_user(&self, now: Instant) -> Option<u64> {
         let recorded = &self.lease.recorded.clients;
         let is_of_another = recorded.user != 0 && recorded.user != number_of(SHARED_USER);
@@ -147,7 +147,7 @@ impl Mirror {
         }
     }
 
-    /// Number of this node's user, if no role ends the user's process.
+    /// Returns the number of this node's user, if no role ends the user's process.
     fn yielding_user(&self) -> Option<u64> {
         let holder = self.export.holder()?;
         let yields = match holder {

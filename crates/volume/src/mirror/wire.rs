@@ -263,7 +263,7 @@ mod tests {
         }
     }
 
-    /// One message of each kind.
+    /// Returns one message of each kind.
     fn all(pool: &Pool, account: &crate::disk::Account) -> Vec<ReplicaMessage<Data>> {
         let mut buffer = pool.take(account, 3 * BLOCK_BYTES as usize).unwrap();
         buffer.bytes_mut().fill(0x5a);

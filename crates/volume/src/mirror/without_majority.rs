@@ -12,7 +12,8 @@ const AFTER_LEASE: Duration = Duration::from_secs(10);
 /// Maximum remaining time of a lease of which this node has no report.
 const LEASE_MAX: Duration = Duration::from_secs(5);
 
-/// Time from the end of the lease until requests fail, nanoseconds; None if they never fail.
+/// Returns the time from the end of the lease until requests fail, nanoseconds; None if they never
+/// fail.
 pub(super) fn fail_ns(policy: WithoutMajority) -> Option<u64> {
     match policy {
         WithoutMajority::Freeze => None,

@@ -94,8 +94,8 @@ impl Handshake {
     }
 }
 
-/// Index of the oldest handshake from the address that has the most handshakes. If several
-/// addresses have equally many, the one with the oldest handshake counts.
+/// Returns the index of the oldest handshake from the address that has the most handshakes. If
+/// several addresses have equally many, the one with the oldest handshake counts.
 fn greediest(all: &[Handshake]) -> usize {
     let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
     for one in all {

@@ -183,7 +183,7 @@ impl ActivityLog {
         }
     }
 
-    /// Number of the last completed write, all of which a flush that starts now covers.
+    /// Returns the number of the last completed write, all of which a flush that starts now covers.
     pub fn completed(&self) -> u64 {
         self.completed
     }

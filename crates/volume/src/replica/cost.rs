@@ -20,7 +20,7 @@ impl Payload for Handle {
     }
 }
 
-/// Node of a volume with both copies in sync, and the inputs that give it the lease.
+/// Returns the node of a volume with both copies in sync, and the inputs that give it the lease.
 pub(super) fn granted() -> (Replica<Handle>, [Input<Handle>; 2]) {
     let settings = Settings {
         me: NodeId(0),

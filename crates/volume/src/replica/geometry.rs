@@ -21,7 +21,7 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Number of the block after the last one.
+    /// Returns the number of the block after the last one.
     pub fn end(self) -> u64 {
         self.first + u64::from(self.count)
     }

@@ -158,7 +158,7 @@ fn foreign(record: &Record, incarnation: Incarnation, state: CopyState) -> Optio
     (at > record.generation.next()).then_some(newer)
 }
 
-/// Reason why the owner refuses a copy with this head; None if it is accepted.
+/// Returns the reason why the owner refuses a copy with this head; None if it is accepted.
 pub fn refusal(record: &Record, head: &CopyHeader) -> Option<JoinRefusal> {
     foreign(record, head.incarnation, head.state)
 }
@@ -206,7 +206,7 @@ pub fn is_cut(mine: &CopyHeader) -> bool {
     mine.state == CopyState::Joined(Generation(0))
 }
 
-/// Generation at which the copy joined the volume; zero if it did not.
+/// Returns the generation at which the copy joined the volume; zero if it did not.
 pub fn joined(head: &CopyHeader) -> Generation {
     match head.state {
         CopyState::Joined(at) => at,

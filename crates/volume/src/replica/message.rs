@@ -8,7 +8,7 @@ use super::record::{Epoch, Generation, Incarnation};
 
 /// Data of a request, as the driver keeps it; cloning copies a reference.
 pub trait Payload: Clone {
-    /// Checksum of the data, for comparing copies without sending them.
+    /// Returns the checksum of the data, for comparing copies without sending them.
     fn checksum(&self) -> u64;
 }
 

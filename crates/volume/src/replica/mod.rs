@@ -166,7 +166,7 @@ impl<P: Payload> Replica<P> {
         std::mem::swap(&mut self.out, actions);
     }
 
-    /// Time at which [`Input::Tick`] is due, without another input.
+    /// Returns the time at which [`Input::Tick`] is due, without another input.
     pub fn deadline(&self) -> Option<Time> {
         let stalls = (!self.requests.is_idle()).then_some(self.requests.checked_at);
         let stalls = stalls.map(|at| at.after(self.settings.bounds.stall_check_ns()));

@@ -17,8 +17,8 @@ use super::{Payload, Replica};
 pub(super) const YIELD_TAG: u32 = u32::MAX;
 
 impl<P: Payload> Replica<P> {
-    /// Lease rank of this node: 0 if it must not get the lease; a higher rank is preferred.
-    /// `record` is the last known record.
+    /// Returns the lease rank of this node: 0 if it must not get the lease; a higher rank is
+    /// preferred. `record` is the last known record.
     pub fn rank(&self, now: Time, record: &Record) -> u32 {
         let head = &self.copy.head;
         if self.is_foreign() || !record.can_mean(self.settings.me, head.identity.copy) {
@@ -284,7 +284,7 @@ impl<P: Payload> Replica<P> {
         !serves && self.tenure.record.in_sync.is_both() && self.tenure.proposal.is_none()
     }
 
-    /// Deadline of a disk that does not become ready. After that it counts as failed.
+    /// Returns the deadline of a disk that does not become ready. After that it counts as failed.
     fn gives_up_at(&self) -> Time {
         let bounds = &self.settings.bounds;
         (self.tenure.granted_at).after(bounds.local_stall_ns + bounds.greet_ns)
@@ -461,7 +461,7 @@ mod tests {
     use super::super::cost::{Handle, granted};
     use crate::replica::*;
 
-    /// Replica that gets the lease of a volume with both copies in sync, and its actions.
+    /// Returns a replica that gets the lease of a volume with both copies in sync, and its actions.
     fn owner(before: Vec<Input<Handle>>) -> (Replica<Handle>, Vec<ReplicaAction<Handle>>) {
         let (mut replica, inputs) = granted();
         let mut actions = Vec::new();

@@ -102,7 +102,7 @@ impl Record {
         }
     }
 
-    /// Identity of the copy that is in sync at the node; None if it is unknown.
+    /// Returns the identity of the copy that is in sync at the node; None if it is unknown.
     pub fn copy_of(&self, node: NodeId) -> Option<CopyId> {
         let mut copies = self.copies.iter();
         copies.find(|one| one.node == node).map(|one| one.copy)

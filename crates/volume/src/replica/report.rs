@@ -44,7 +44,7 @@ pub struct ReplicaReport {
 }
 
 impl<P: Payload> Replica<P> {
-    /// Epoch in which this node serves; None if it does not.
+    /// Returns the epoch in which this node serves; None if it does not.
     pub fn serves(&self) -> Option<Epoch> {
         (self.tenure.role == LeaseRole::Serving).then_some(self.tenure.epoch)
     }

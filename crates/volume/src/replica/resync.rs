@@ -213,7 +213,7 @@ mod tests {
         others
     }
 
-    /// Owner whose other copy lacks everything, and its actions.
+    /// Returns an owner whose other copy lacks everything, and its actions.
     fn resyncing() -> (Replica<Handle>, Vec<ReplicaAction<Handle>>) {
         let settings = Settings {
             me: NodeId(0),

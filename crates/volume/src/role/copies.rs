@@ -175,8 +175,8 @@ impl Drop for DropGuard {
     }
 }
 
-/// Error for a node to which there is no connection. The command tries again if the connection or
-/// its greeting failed, but not if the node is unknown or refuses.
+/// Returns the error for a node to which there is no connection. The command tries again if the
+/// connection or its greeting failed, but not if the node is unknown or refuses.
 fn unreachable(trouble: &LinkFailure) -> CopyError {
     CopyError::Refused {
         words: trouble.to_string(),

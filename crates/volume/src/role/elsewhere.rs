@@ -39,7 +39,7 @@ impl ExternalVolumeState {
         self.see();
     }
 
-    /// Lease rank of this node. Zero: the node only watches the lease.
+    /// Returns the lease rank of this node. Zero: the node only watches the lease.
     pub(super) fn rank(&self) -> u32 {
         match self.used {
             Some(VolumeUse::Alone) => USED_HERE,
@@ -52,8 +52,8 @@ impl ExternalVolumeState {
         !self.spec.has_lease() || self.lease.as_ref().is_some_and(held)
     }
 
-    /// Node that holds the lease, as far as this node knows; empty if none does. Without a lease it
-    /// is this node.
+    /// Returns the node that holds the lease, as far as this node knows; empty if none does.
+    /// Without a lease it is this node.
     fn owner(&self) -> &str {
         if self.spec.has_lease() {
             self.lease.as_ref().map_or("", |lease| &lease.holder)
@@ -159,7 +159,7 @@ impl ExternalVolumeState {
     }
 }
 
-/// Error message for commands about replicas, which do not apply to external storage.
+/// Returns the error message for commands about replicas, which do not apply to external storage.
 pub fn refusal(name: &str, storage: &str) -> String {
     format!(
         "volume '{name}' is stored by an external storage system ({storage}): Evenkeel has no copy of it \

@@ -318,7 +318,7 @@ impl VolumeRole {
         (self.former_users, self.former_specs) = (state.users, state.waiting);
     }
 
-    /// Descriptor that is readable when a volume has a request to the cluster.
+    /// Returns the descriptor that is readable when a volume has a request to the cluster.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.ties.wishes.as_fd()
     }

@@ -61,7 +61,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(20);
     const SIZE: u64 = 1 << 20;
 
-    /// Configuration with one volume of two replicas.
+    /// Returns a configuration with one volume of two replicas.
     fn version(directory: &Path) -> Vec<u8> {
         let pair = ReplicaPair {
             me: "alpha".to_owned(),
@@ -83,7 +83,7 @@ mod tests {
         codec::encode(&Volumes([("mail".to_owned(), spec)].into(), [].into()))
     }
 
-    /// Role with a volume that neither node owns.
+    /// Creates a role with a volume that neither node owns.
     fn role(scratch: &ScratchDirectory) -> VolumeRole {
         create_mail(scratch.path(), joined(SIZE, 7));
         let confine = |_: &Path, _: &Backing| Ok(());
@@ -94,14 +94,14 @@ mod tests {
         role
     }
 
-    /// Rank of the lease that the cluster receives next, if it has changed.
+    /// Returns the rank of the lease that the cluster receives next, if it has changed.
     fn rank(role: &mut VolumeRole) -> Option<u32> {
         let leases = role.wishes().leases?;
         assert_eq!(leases.len(), 1);
         leases.first().map(|(_, rank)| *rank)
     }
 
-    /// Client with a request that waits for an owner of the volume.
+    /// Returns a client with a request that waits for an owner of the volume.
     fn waiting(role: &VolumeRole) -> UnixStream {
         let socket = role.workers["mail"].status().socket;
         let mut client = UnixStream::connect(socket).unwrap();

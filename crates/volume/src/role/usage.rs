@@ -33,7 +33,7 @@ impl Usage {
         self.told.clear();
     }
 
-    /// Use of a volume; with several roles, the most demanding use.
+    /// Returns the use of a volume; with several roles, the most demanding use.
     pub(super) fn of(&self, name: &str) -> Option<VolumeUse> {
         let all = self.parts.values().flatten();
         let uses = all.filter(|used| used.name == name).map(|used| used.r#use);
@@ -44,7 +44,7 @@ impl Usage {
         })
     }
 
-    /// User that may open a volume next: the first one that does not only read.
+    /// Returns the user that may open a volume next: the first one that does not only read.
     pub(super) fn grant(&self, name: &str) -> Option<Grant> {
         let mut all = self.parts.values().flatten();
         let is_meant = |used: &&UsedVolume| {
@@ -57,7 +57,7 @@ impl Usage {
         })
     }
 
-    /// User of a role that does more than read the volume, as text.
+    /// Returns the user of a role that does more than read the volume, as text.
     fn writer(&self, name: &str) -> Option<String> {
         let is_written = |used: &UsedVolume| used.name == name && used.r#use != VolumeUse::Reads;
         self.parts.iter().find_map(|(part, volumes)| {
@@ -397,7 +397,7 @@ fn is_readable(state: VolumeServiceState) -> bool {
         )
 }
 
-/// Reason of a state, or the state's name without one.
+/// Returns the reason of a state, or the state's name without one.
 fn why(status: &VolumeStatus) -> String {
     match &*status.why {
         "" => format!("it is {}", crate::status::state_words(status.state).0),

@@ -233,7 +233,7 @@ impl Worker {
         }
     }
 
-    /// Name of the connected user, or of the user that the volume is reserved for.
+    /// Returns the name of the connected user, or of the user that the volume is reserved for.
     pub(super) fn named_user(&self) -> Option<String> {
         self.shared.tenure.named_user()
     }
@@ -249,7 +249,7 @@ impl Worker {
         }
     }
 
-    /// Current size, bytes; None unless the volume is open.
+    /// Returns the current size, bytes; None unless the volume is open.
     pub(super) fn size_bytes(&self) -> Option<u64> {
         let status = self.shared.status();
         status.served.map(|served| served.size_bytes)

@@ -74,7 +74,8 @@ impl Checked {
         }
     }
 
-    /// Disk with the checksums in `area`. Missing ones are built at `rate` bytes per second.
+    /// Creates the disk `data` with the checksums in `area`. Missing ones are built at `rate` bytes
+    /// per second.
     ///
     /// # Errors
     /// The disk of the checksums cannot be used.
@@ -142,7 +143,8 @@ impl Checked {
             || self.sums.as_deref().is_some_and(is_starved)
     }
 
-    /// Time at which the caller has to call [`Checked::completions`] if nothing happens before.
+    /// Returns the time at which the caller has to call [`Checked::completions`] if nothing happens
+    /// before.
     pub fn deadline(&self) -> Option<Instant> {
         let at_once = self.data.has_ended().then(Instant::now);
         at_once.or_else(|| self.sums.as_deref().and_then(Summing::deadline))
@@ -274,7 +276,7 @@ impl Checked {
         self.data.reset_flush_failure();
     }
 
-    /// Number of the caller's operations without a completion.
+    /// Returns the number of the caller's operations without a completion.
     pub fn operations(&self) -> usize {
         let Some(sums) = &self.sums else {
             return self.data.operations() + self.refused.len();

@@ -193,7 +193,7 @@ impl Keeper {
         }
     }
 
-    /// Number of blocks with built checksums, and total number of blocks.
+    /// Returns the number of blocks with built checksums, and the total number of blocks.
     pub(super) fn progress(&self) -> (u64, u64) {
         let built = u64::from(self.slot.built) * PAGE_BLOCKS;
         let pending = self.pending.range(..self.slot.built).count() as u64;

@@ -214,7 +214,7 @@ impl Tally {
 }
 
 impl Sums {
-    /// Current problem, as text; None without one.
+    /// Returns the current problem, as text; None without one.
     pub fn words(&self) -> Option<String> {
         if let Some(since) = self.damaged.values().map(|at| at.unix_ms).min() {
             let kib = self.damaged.len() as u64 * BLOCK_BYTES / 1024;

@@ -188,7 +188,7 @@ fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
         .split(|byte| *byte == b'/')
 }
 
-/// Joins segments into a path; `open` adds a slash at the end.
+/// Joins segments into a path; `open` adds a slash at the end. Without segments the path is `/`.
 fn joined(segments: &[&[u8]], open: bool) -> Vec<u8> {
     let mut out = Vec::new();
     for segment in segments {

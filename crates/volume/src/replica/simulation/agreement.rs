@@ -100,8 +100,8 @@ impl Agreement {
     }
 }
 
-/// Time for which a holder may use the lease after it has sent a renewal, nanoseconds of its own
-/// clock.
+/// Returns the time for which a holder may use the lease after it has sent a renewal, nanoseconds
+/// of its own clock.
 pub fn usable_ns() -> u64 {
     VALID_NS - VALID_NS / DRIFT_DIVISOR
 }

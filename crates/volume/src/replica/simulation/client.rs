@@ -38,7 +38,7 @@ pub struct SentAttempt {
 }
 
 impl ClientOperation {
-    /// Request of an attempt. A write contains the attempt's number.
+    /// Returns the request of an attempt. A write contains the attempt's number.
     pub fn request(&self) -> (RequestId, Request<AttemptNumbers>) {
         let request = match self.want {
             Want::Read(blocks) => Request::Read(blocks),

@@ -89,7 +89,7 @@ impl Disk {
         can
     }
 
-    /// Content that a block had before it rotted; None if it has not rotted.
+    /// Returns the content that a block had before it rotted; None if it has not rotted.
     pub fn rotten(&self, block: u64) -> Option<u32> {
         let sums = self.sums.as_ref()?;
         is_rotten(self.image[block as usize]).then(|| sums.get(block))

@@ -56,7 +56,7 @@ impl SimulatedNetwork {
         self.queues[to].pop_front()
     }
 
-    /// Number of items in flight to a node.
+    /// Returns the number of items in flight to a node.
     pub fn waiting(&self, to: usize) -> usize {
         self.queues[to].len()
     }

@@ -74,14 +74,14 @@ impl SimulatedNode {
         }
     }
 
-    /// Time on the node's clock.
+    /// Returns the time on the node's clock.
     pub fn local(&self, now: u64) -> Time {
         let since = (now - self.clock_from) as i64;
         let shown = since + since / 1_000 * self.drift_ppm / 1_000;
         Time(1_000_000 + shown as u64)
     }
 
-    /// Latest real time at which the node's clock still shows `local`.
+    /// Returns the latest real time at which the node's clock still shows `local`.
     pub fn real(&self, local: Time) -> u64 {
         let shown = local.0.saturating_sub(1_000_000) as i64;
         let since = shown * 1_000 / (1_000 + self.drift_ppm / 1_000);

@@ -26,7 +26,7 @@ fn role(runtime: &Path) -> VolumeRole {
     VolumeRole::new(VolumeEnvironment { runtime, confine }).unwrap()
 }
 
-/// Configuration with one volume of one replica.
+/// Returns a configuration with one volume of one replica.
 fn version(directory: &Path) -> Vec<u8> {
     let spec = Spec {
         size_bytes: SIZE,
@@ -57,7 +57,7 @@ fn used(part: &str, name: &str, r#use: VolumeUse) -> UsedVolumes {
     UsedVolumes { part, volumes }
 }
 
-/// Notification of one role about one volume, if there is one.
+/// Returns the notification of one role about one volume, if there is one.
 fn one(role: &mut VolumeRole) -> Option<VolumeState> {
     let mut news = role.news();
     assert!(news.len() <= 1, "{news:?}");
@@ -204,7 +204,7 @@ fn the_strongest_use_of_several_parts_counts_and_parts_have_a_bound() {
     assert_eq!(role.news().len(), 1);
 }
 
-/// Configuration with one volume of two replicas, on `alpha` and another node.
+/// Returns a configuration with one volume of two replicas, on `alpha` and another node.
 fn version_of_two(directory: &Path, other: &str) -> Vec<u8> {
     let mut volumes: Volumes = codec::decode(&version(directory)).unwrap();
     for spec in volumes.0.values_mut() {
