@@ -68,7 +68,8 @@ pub fn upgrade<'d>(
         rewritten += 1;
         edits.extend(new);
     }
-    // Insertions at one position stay in the order of their diagnostics.
+    // Sorts by position only, so that insertions at one position stay in the order of their
+    // diagnostics.
     edits.sort_by_key(|edit| edit.start);
     let mut text = Vec::with_capacity(page.text.len() + 1024);
     let mut copied = 0;

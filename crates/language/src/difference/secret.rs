@@ -211,8 +211,8 @@ pub(super) fn visible_parts(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> V
     let line = &texts[prefix..];
     let mut of_line = visible_parts_of_line(line, vocabulary);
     if let Some(right) = misspelt::corrected(line, vocabulary) {
-        // A misspelt word itself is shown; its corrected form only decides about the other words.
-        // Of a word with a misspelt function only the end could be shown.
+        // Covers each word that is covered in the line with corrected words. Covers a misspelt word
+        // as a whole if its corrected form is visible only in part.
         let words = line.iter().zip(&right);
         let seen = visible_parts_of_line(&right, vocabulary);
         for (seen, (shown, (text, right))) in seen.into_iter().zip(of_line.iter_mut().zip(words)) {
@@ -331,8 +331,8 @@ fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<V
             visible_part(text, first, in_condition, before, vocabulary)
         });
         secrets = secrets.saturating_sub(1);
-        // If a secret word itself looks like the name of a secret, it has no effect; a credential
-        // scheme does.
+        // Makes the word after a credential scheme (`Bearer`) secret, too. A secret word that looks
+        // like the name of a secret has no such effect.
         if is_secret
             && SCHEMES
                 .iter()
@@ -671,7 +671,7 @@ fn quoted(text: String, variables: bool) -> String {
 fn mask_converter_keys(mut text: String, functions: &[(&str, usize)]) -> String {
     for (name, first) in functions {
         let mut masked = String::new();
-        // Everything before this position is masked.
+        // End of the text that was processed, whose masked form is in `masked`.
         let mut from = 0;
         while let Some(at) = text[from..].find(name).map(|at| from + at + name.len()) {
             let end = end_of_arguments(&text, at);

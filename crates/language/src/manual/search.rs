@@ -53,7 +53,8 @@ pub fn search(material: &Material<'_>, words: &[&str]) -> SearchResult {
     }
     let items = items(material);
     let mut hits = hits(&items, material.phrases, &wanted, wanted.len());
-    // `sH` and `SH` are two termination states.
+    // Puts names that equal the words in upper and lower case first: `sH` and `SH` are two
+    // termination states.
     let whole = words.join(" ");
     hits.sort_by_key(|hit| hit.name != whole);
     if !hits.is_empty() {

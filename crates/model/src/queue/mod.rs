@@ -381,7 +381,7 @@ fn serve(server: &Arc<ServerState>, mut held: bool) -> u32 {
             None if held => {
                 held = false;
                 release_slot(server);
-                // A stream may have queued meanwhile because it saw this slot in use.
+                // Continues if a stream has queued meanwhile because it saw this slot in use.
                 if !someone_waits(server) {
                     return served;
                 }

@@ -70,7 +70,8 @@ impl<P: Payload> Replica<P> {
                 self.cannot_repair(*block, RepairFailure::Away);
             }
         } else if !has_failed && self.other.phase == PeerPhase::Mirrored {
-            // Repairs had no lasting effect, or too many blocks are damaged.
+            // Treats the disk as failed: repairs had no lasting effect, or too many blocks are
+            // damaged.
             self.requests.slot_mut(place).local = RequestPartState::Failed;
             return self.local_failed();
         }

@@ -268,7 +268,7 @@ impl<P: Payload> Replica<P> {
             self.fail_other();
         }
         if received {
-            // If both disks have failed, clients get errors from this one.
+            // Continues to serve if both disks have failed: clients get errors from this one.
             if self.tenure.role == LeaseRole::Yielding && self.tenure.proposal.is_none() {
                 self.tenure.role = LeaseRole::Serving;
             }
