@@ -59,7 +59,8 @@ impl Store {
         self.metadata.head()
     }
 
-    /// Descriptors that become readable when the caller has to call [`Store::progress`].
+    /// Returns the descriptors that become readable when the caller has to call
+    /// [`Store::progress`].
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.disk.descriptors()
     }

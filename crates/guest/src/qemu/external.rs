@@ -102,8 +102,8 @@ pub(super) fn options(
     all
 }
 
-/// Returns the file or directory that QEMU reads to open a disk on external storage, if there is
-/// one.
+/// Returns the directory that QEMU reads to open a disk on external storage: for Ceph that of its
+/// configuration file, if it exists.
 pub(crate) fn files(external: &External) -> Option<PathBuf> {
     let Storage::Rbd { conf, .. } = &external.storage else {
         return None;

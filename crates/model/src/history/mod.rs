@@ -31,7 +31,8 @@ thread_local! {
     static BUDGET: RefCell<Budget> = const { RefCell::new(Budget::new()) };
 }
 
-/// Records a stream that has ended, if its configuration enables the history.
+/// Records a stream that has ended, unless its configuration disables the history or the stream is
+/// hidden from logs. Without a `request-history` line the budget of the thread limits the records.
 pub fn ended(stream: &ProxyStream) {
     let limit = stream.config.global.requests_kept() as usize;
     if limit > 0 && log::is_hidden(stream) {

@@ -39,7 +39,7 @@ impl LeftoverFiles {
         Ok((!files.is_empty()).then_some(LeftoverFiles { directory, files }))
     }
 
-    /// Paths of the files and their sizes, bytes.
+    /// Returns the paths of the files and their sizes, bytes.
     ///
     /// # Errors
     /// A system call fails.

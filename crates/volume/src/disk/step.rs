@@ -175,8 +175,8 @@ pub(super) fn hole_flags() -> FallocateFlags {
     FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE
 }
 
-/// Flags of `fallocate` that zero a range. Returns `None` if a fast operation is required and the
-/// kernel might write the zeroes.
+/// Returns the flags of `fallocate` that zero a range; `None` if a fast operation is required and
+/// the kernel might write the zeroes.
 pub(super) fn zero_flags(is_device: bool, allocate: bool, fast: bool) -> Option<FallocateFlags> {
     match (is_device, allocate, fast) {
         (true, true, true) => None,

@@ -417,7 +417,8 @@ fn mark(number: u64) -> OverwriteMark {
     OverwriteMark::from_number(number).unwrap()
 }
 
-/// Bytes of the newest slot from the magic number of the mark on, up to the next sector.
+/// Returns the bytes of the newest slot from the magic number of the mark on, up to the next
+/// sector.
 fn stored_mark(disk: &[u8]) -> Option<&[u8]> {
     let at = newest_number(disk) as usize % SLOTS as usize * SLOT_BYTES;
     let slot = &disk[at..at + SLOT_BYTES];

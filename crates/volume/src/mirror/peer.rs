@@ -193,7 +193,7 @@ impl Peer {
         Some((one.epoch?, one.joins))
     }
 
-    /// Clients of the other node; None while they are unknown.
+    /// Returns the clients of the other node; None while they are unknown.
     pub(super) fn users(&self) -> Option<Users> {
         self.connected.as_ref()?.users
     }

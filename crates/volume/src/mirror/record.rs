@@ -127,7 +127,8 @@ impl NodeNames {
         bytes
     }
 
-    /// Nodes with a complete copy according to a record, if the configuration names none of them.
+    /// Returns the nodes with a complete copy according to a record, if the configuration names
+    /// none of them.
     pub(super) fn complete_strangers(&self, bytes: &[u8]) -> Vec<String> {
         let names = complete_nodes(bytes).map_or(Vec::new(), |(names, _)| names);
         if names.iter().all(|name| self.node(name) == STRANGER) {

@@ -41,8 +41,9 @@ pub struct HandshakeSlot {
 }
 
 impl Handshakes {
-    /// Reserves a slot without waiting. If none is free, closes another handshake: the oldest one
-    /// of the address with the most handshakes.
+    /// Reserves a slot without waiting. If the address uses all of its slots, closes its oldest
+    /// handshake. If all slots are in use, closes the oldest handshake of the address with the most
+    /// handshakes.
     ///
     /// # Errors
     /// The address uses all its slots, and its oldest handshake has only just begun.

@@ -369,8 +369,8 @@ fn used_elsewhere(status: &VolumeStatus, other: &str) -> String {
     )
 }
 
-/// Checks that the volume is complete, and that no other user has it open on this node. The error
-/// names that user.
+/// Checks for an exclusive use that the volume is complete, and that no other user has it open on
+/// this node. The error names that user.
 fn is_free(status: &VolumeStatus, used: &UsedVolume) -> Result<(), String> {
     let holder = status.meter.tenure.holder();
     if used.r#use == VolumeUse::Alone

@@ -52,7 +52,7 @@ impl ClientOperation {
         (RequestId(u64::from(self.attempt)), request)
     }
 
-    /// Blocks to read or write.
+    /// Returns the blocks to read or write.
     pub fn blocks(&self) -> Option<Blocks> {
         match self.want {
             Want::Read(blocks) | Want::Write(blocks, _) => Some(blocks),

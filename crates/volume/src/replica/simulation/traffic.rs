@@ -190,7 +190,7 @@ impl Traffic {
         }
     }
 
-    /// Operations that wait for this process.
+    /// Returns the operations that wait for this process.
     pub fn waiting_for(&self, node: usize, life: u64) -> Vec<usize> {
         let waits = |op: &usize| {
             let op = &self.ops[*op];
