@@ -105,8 +105,8 @@ impl Health {
         self.expires.is_some_and(|at| now >= at)
     }
 
-    /// Abandons the running check, because the guest is paused. The next check starts when the
-    /// guest runs again.
+    /// Abandons the running check and resets the counts of results in a row, because the guest is
+    /// paused. The next check starts when the guest runs again.
     pub fn abandon_check(&mut self) {
         self.expires = None;
         (self.good, self.bad) = (0, 0);
