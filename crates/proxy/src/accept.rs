@@ -31,8 +31,8 @@ const FULL_PAUSE: Duration = Duration::from_millis(20);
 /// A connection is passed to another thread if that thread has at least this many fewer tasks; for
 /// a smaller difference the wake-up of that thread costs more.
 const CLEARLY_MORE: usize = 3;
-/// Maximum number of connections that a removed listener still accepts from the kernel's queue,
-/// because their clients connected before the removal.
+/// Maximum number of connections that a task still accepts from the kernel's queue when it stops
+/// accepting on its socket: their clients have already connected.
 const LAST_MAX: usize = 4096;
 
 /// The listener and the configuration under which an accept task accepts.

@@ -1,6 +1,7 @@
 //! Carries out an operator's commands about certificates and other TLS files (`new`, `set`,
-//! `commit`, `del ssl …`) on a configuration. The certificate store records each command that
-//! took effect, and [`crate::carry`] repeats them in the next process.
+//! `commit`, `del ssl …`) on a configuration. The certificate store records each command that took
+//! effect, [`crate::carry`] passes the commands to the next process, and [`repeat`] repeats them
+//! there.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -17,7 +17,8 @@ use std::sync::Arc;
 /// Maximum number of keys of large tables that one command may request.
 pub const KEYS_MAX: usize = 256;
 
-/// Data that was too much to export.
+/// Data that an imported live state does not contain: tables and lists that were too large to
+/// export, and queued requests, of which only the numbers are exported.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct LeftOut {
     /// Tables that were too large to export, with their numbers of entries.
@@ -96,7 +97,8 @@ fn proxy(proxy: &Proxy) -> ProxyLive {
 ///
 /// # Errors
 ///
-/// The state is incomplete, or was not exported for this purpose.
+/// The bytes are truncated or malformed, have an unsupported version of the format, or were not
+/// exported by `export_live`.
 pub fn import_live(bytes: &[u8], config: &Config) -> Result<LeftOut, CarryError> {
     let mut told = decode_state(bytes)?;
     let live = told.live.as_mut().map(std::mem::take);

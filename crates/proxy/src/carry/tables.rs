@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Maximum number of entries in a table that the supervisor stores in case this process is killed.
 const KEPT_ENTRIES_MAX: u32 = 10_000;
-/// Maximum size of all tables in transit, in bytes.
+/// Maximum size in bytes of all tables and lists in one state.
 pub(super) const BYTES_MAX: usize = 200 << 20;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,8 +150,8 @@ impl TableTold {
         self.data.iter().map(known).collect()
     }
 
-    /// Checks that the table can be decoded completely, so that an incomplete one is not imported
-    /// in part.
+    /// Checks that the table can be decoded completely, so that a truncated one is not imported in
+    /// part. A table with an unknown data type passes, because `take` ignores it.
     pub fn check(&self) -> Result<(), CarryError> {
         match self.kinds() {
             Some(kinds) => self.each(&kinds, |_, _, _| {}),
@@ -190,8 +190,9 @@ impl TableTold {
         Ok(())
     }
 
-    /// Adds the entries to the table of the same name, as long as there is space; existing entries
-    /// remain. `holds`: counts of open connections are imported, too.
+    /// Adds the entries that have not expired to the table with the same name and the same type of
+    /// key, as long as there is space; existing entries remain. `holds`: counts of open connections
+    /// are imported, too.
     pub fn take(&self, tables: &Tables, elapsed_ms: u64, holds: bool) {
         let (Some(table), Some(kinds)) = (tables.live(&self.name), self.kinds()) else {
             return;

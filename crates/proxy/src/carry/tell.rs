@@ -20,7 +20,9 @@ use zeroize::Zeroizing;
 /// Maximum size in bytes of the tables and lists that a command gets.
 const LIVE_BYTES_MAX: usize = 32 << 20;
 
-/// Exports the counters of `gathered` with the maxima, and if `whole` also rates and states.
+/// Exports the counters of `gathered` with the maxima, and if `whole` also rates and states. With
+/// `contents`, the export includes tables and lists of that configuration, and for the supervisor
+/// operators' commands about TLS files.
 pub(super) fn export_state(
     gathered: &Gathered,
     runtime: Option<&Runtime>,

@@ -2,8 +2,8 @@
 //!
 //! The encoder writes the header and the trailer of the format itself, and raw deflate between
 //! them. The state of the deflate library, which is most of the memory, can therefore be released
-//! while the client does not read ([`Encoder::park`]), and a new state continues later. If the
-//! memory limit allows no state, the rest is sent as stored blocks: larger, but correct.
+//! while the client does not read ([`Encoder::park`]), and a new state continues later. While the
+//! memory limit allows no state, input is sent as stored blocks: larger, but correct.
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use model::config::Algorithm;
@@ -16,7 +16,7 @@ const OUTPUT_MIN: usize = 1024;
 const STATES_KEPT: usize = 4;
 /// Maximum size of a stored block, bytes.
 const STORED_BYTES_MAX: usize = 65_535;
-/// Modulus of Adler-32. The sums of this many bytes cannot overflow before they are reduced.
+/// Modulus of the sums of Adler-32 (RFC 1950).
 const ADLER_MODULUS: u32 = 65_521;
 const ADLER_RUN: usize = 5552;
 

@@ -29,7 +29,7 @@ pub(super) fn table_size(line: &Statement) -> Option<u32> {
     words.nth(1)?.parse().ok()
 }
 
-/// Returns whether the line looks up a counter in a table.
+/// Returns whether the line has a fetch `sc_tracked` or `sc0_tracked` that names a table.
 pub(super) fn tracked_in_table(line: &Statement) -> bool {
     line.words.iter().any(|word| {
         let behind = word.split_once("_tracked(").map(|(_, behind)| behind);

@@ -133,7 +133,8 @@ pub(super) fn target(server: &Server) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, set.port.or(agent.port)?))
 }
 
-/// Queries an agent. Err: the failure of the query.
+/// Queries the agent of a server. Returns the parsed line or the failed result, and the duration in
+/// milliseconds.
 pub(super) async fn query_agent(
     proxy: &Proxy,
     server: &Server,

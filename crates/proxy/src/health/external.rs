@@ -1,10 +1,10 @@
-//! Requests the programs of `option external-check` from another process, because the proxy
-//! process may start none. The supervisor supplies the connection to that process
-//! (`set_runner_connection`).
+//! Runs the programs of `option external-check` through another process, the check runner, because
+//! the proxy process may start no programs. The supervisor supplies the connection to the check
+//! runner (`set_runner_connection`).
 //!
-//! If the connection breaks, or if that process knows the program of an older configuration only,
-//! the supervisor is requested to start another one (`needs_runner`). Checks wait for it within
-//! their timeout.
+//! If the connection breaks, or if the check runner only knows the programs of an older
+//! configuration, the supervisor is requested to start another check runner (`needs_runner`).
+//! Checks wait at most `PROCESS_LIMIT` for a check runner.
 
 use super::probe::{Limits, check_of};
 use model::config::{BindAddress, HttpProtocol, Mode, Proxy, Server, ServerAddress};
@@ -56,8 +56,8 @@ struct RunnerConnection {
     waiting: PendingResults,
 }
 
-/// Returns whether a check waits for a process that could run its program, so that the supervisor
-/// must start one.
+/// Returns whether a check has found no open connection to a check runner, so that the supervisor
+/// must supply one.
 pub fn needs_runner() -> bool {
     WANTED.load(Relaxed)
 }

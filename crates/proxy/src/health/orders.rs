@@ -1,5 +1,6 @@
-//! Executes an operator's changes of a server (state, health, weight) from the statistics page or
-//! a statistics socket, and logs them in HAProxy's wording, because scripts parse it.
+//! Executes an operator's changes of a server (administrative state, health, result of the agent,
+//! weight) from the statistics page or a statistics socket, and logs them in HAProxy's wording,
+//! because scripts parse it.
 
 use super::report::state_name;
 use model::config::{Config, Proxy, Server};

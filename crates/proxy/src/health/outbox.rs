@@ -78,7 +78,8 @@ pub fn alert(config: &Arc<Config>, proxy: &Proxy, level: u8, text: &str) {
     }
 }
 
-/// Puts a mail into its queue; returns false if the queue is full.
+/// Puts a mail into its queue; returns false if the queue is full, or if too many mail servers have
+/// one.
 fn put(runtime: &Handle, mailer: &Mailer, letter: Letter) -> bool {
     let mut queues = queues().lock().unwrap_or_else(PoisonError::into_inner);
     queues.retain(|_, queue| !queue.is_closed());

@@ -28,7 +28,8 @@ struct Entry {
     server: ServerIndex,
     /// None while a check is running.
     due_ms: Option<u64>,
-    /// Number of the current run of the check; results of an earlier run are ignored.
+    /// Number of the change of the configuration that created the entry or changed the address. The
+    /// result of a run with another number is ignored.
     epoch: u32,
     /// Address to which the checks go under the current configuration, to notice a change.
     target: Option<CheckAddress>,
@@ -72,8 +73,8 @@ pub(super) struct CheckSchedule {
     due: BTreeSet<(u64, u32)>,
     warming: Vec<Arc<ServerState>>,
     seed: u32,
-    /// Number for the runs that begin after the last change. No earlier run has it, even if a
-    /// server's uid is assigned again.
+    /// Number of the last change of the configuration, for the entries that it creates. No run that
+    /// began before has this number, even if a server's uid is assigned again.
     epoch: u32,
 }
 
@@ -215,7 +216,7 @@ impl CheckSchedule {
         }
     }
 
-    /// Returns the servers whose weight may still be rising (`slowstart`).
+    /// Returns the servers with `slowstart`, whose weights may be rising.
     pub(super) fn warming(&self) -> &[Arc<ServerState>] {
         &self.warming
     }

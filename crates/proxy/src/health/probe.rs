@@ -141,7 +141,8 @@ impl ProbeConnection {
         self.wire.write_all(&out).await
     }
 
-    /// Reads once; an empty result means that the server has closed its side.
+    /// Reads bytes of the response. The result is empty if the server has closed its side, or if an
+    /// HTTP/2 response is complete.
     async fn receive(&mut self, has_input: bool) -> io::Result<Vec<u8>> {
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);

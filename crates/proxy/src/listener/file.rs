@@ -10,13 +10,12 @@ use std::path::Path;
 
 /// ioctl that opens the file of a Unix socket; requires the capability NET_ADMIN.
 const SIOCUNIXFILE: libc::Ioctl = 0x89E0;
-/// From linux/sock_diag.h and linux/unix_diag.h: the request and its response.
+/// Type of the netlink message that queries sockets (linux/sock_diag.h).
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 1;
 const UDIAG_SHOW_VFS: u32 = 2;
 const UNIX_DIAG_VFS: u16 = 1;
-/// Size in bytes of the two headers of a response; `ATTRIBUTE_HEAD_BYTES` is that of an attribute's
-/// header.
+/// Size of the two headers before the attributes of a response, bytes.
 const ANSWER_HEAD_BYTES: usize = 16 + 16;
 const ATTRIBUTE_HEAD_BYTES: usize = 4;
 /// Size of the response buffer, ten times what a response needs.

@@ -19,7 +19,7 @@ use std::time::SystemTime;
 
 /// Host name in a format that requires one, if none is known.
 const NO_HOST: &[u8] = b"localhost";
-/// Length of an RFC 5424 date up to the day, and up to the seconds, bytes.
+/// Length of an RFC 5424 date up to the day, bytes.
 const DAY_BYTES: usize = 10;
 const SECONDS_BYTES: usize = 19;
 

@@ -163,8 +163,8 @@ where
                 PayloadResult::Cut => return write(&mut stream, CUT, session.timeout).await,
             };
         }
-        // A request whose response the client has received must already be finished in the
-        // reports.
+        // Waits until every thread has finished its current turn, because a request whose response
+        // the client has received must already be finished in the reports.
         context.runtime.turn().await;
         let last = commands.len();
         for (n, words) in commands.iter().enumerate() {

@@ -120,7 +120,7 @@ fn described(config: &Config) -> Vec<Described<'_>> {
 #[derive(Debug, thiserror::Error)]
 #[error("{of}: {step} ({errno}) [{address}]")]
 pub struct OpenFailure {
-    /// Index of the socket in the result of [`open`].
+    /// Index among all sockets that the configuration describes, in the order of [`open`].
     pub index: u32,
     /// Owner of the socket: `frontend GLOBAL`, `peers NAME`, `log-forward NAME`, `stats socket`.
     pub of: Cow<'static, str>,

@@ -1,6 +1,6 @@
-//! Implements `appsession` of HAProxy 1.x: remembers the server of each session of an
-//! application, which the application's own cookie or URL parameter identifies
-//! ([`model::state::AppSessions`]).
+//! Implements `appsession` of HAProxy 1.x: remembers the server of each session of an application,
+//! and assigns later requests of the session to this server. The application's own cookie or URL
+//! parameter identifies a session ([`model::state::AppSessions`]).
 
 use http::message::{request_cookies, response_cookies};
 use model::config::{AppSession, Proxy, ServerIndex};

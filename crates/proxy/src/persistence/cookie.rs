@@ -1,4 +1,5 @@
-//! Reads the persistence cookie (`cookie`) from requests and sets it in responses.
+//! Reads the persistence cookie (`cookie`) from requests, hides it from the servers, and inserts,
+//! rewrites or removes it in responses.
 
 use super::dynamic;
 use super::line::{self, Edit, Edited};

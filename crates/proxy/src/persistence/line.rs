@@ -30,8 +30,8 @@ fn leading(text: &[u8]) -> usize {
     text.iter().take_while(blank).count()
 }
 
-/// Returns the positions of the blanks around the equals sign. HAProxy removes them from
-/// every cookie that it examines.
+/// Returns the numbers of blanks before and after the equals sign; None if there are none. HAProxy
+/// removes such blanks from every cookie that it examines.
 fn blanks(cookie: &[u8]) -> Option<(usize, usize)> {
     let equals = memchr::memchr(b'=', cookie)?;
     let before = equals - trim_end(&cookie[..equals]).len();

@@ -231,7 +231,8 @@ impl Applying<'_> {
             .map(|host| host.as_ref().map(|host| (&*host.text, host.port)))
             .collect();
         let mut services: Vec<&Service> = found.services.iter().collect();
-        // Prefers the services with the best priority, because there may be more than servers.
+        // Prefers the services with the best priority, because there may be more services than
+        // servers.
         services.sort_by_key(|service| service.priority);
         let given = assign::services(&now, &services);
         for ((server, host), given) in servers.iter().zip(&hosts).zip(given) {

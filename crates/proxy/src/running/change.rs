@@ -57,8 +57,8 @@ impl DataPlane {
         let outdated = model::control::adopt(&mut config, Some(&old), state::now_ms());
         balance::prepare(&config, Some(&old));
         admission::number(&mut config, &old);
-        // Closes these servers to new connections first: none is kept from here on, so none is left
-        // after the threads have checked their pools.
+        // Prevents further use of idle connections to removed servers: none is kept from here on,
+        // so none is left after the threads have checked their pools.
         outdated.close_ways();
         let config = Arc::new(config);
         model::rules::set_up_process(&config);
@@ -101,8 +101,8 @@ impl DataPlane {
     }
 }
 
-/// Returns the settings that differ and cannot change while the process runs. Limits the sizes in
-/// `new` to the existing buffers.
+/// Returns the settings that differ and cannot change while the process runs. Limits `tune.bufsize`
+/// in `new` to the size of the existing buffers.
 fn keep_fixed(old: &Global, new: &mut Global) -> Vec<&'static str> {
     let mut names: Vec<&'static str> = [
         ("chroot", old.chroot != new.chroot),

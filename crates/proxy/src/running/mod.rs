@@ -46,7 +46,8 @@ pub fn serve(
     options: &ServeOptions,
 ) -> io::Result<DataPlane> {
     let threads = options.threads.clamp(1, reactor::THREADS_MAX);
-    // A buffer must hold any head that `tune.bufsize` allows.
+    // Raises the buffer size if necessary, because a buffer must hold any head that `tune.bufsize`
+    // allows.
     let tune = &config.global.tune;
     let head_max = tune.bufsize.saturating_sub(tune.maxrewrite);
     reactor::set_buffer_size(reactor::buffer_size().max(head_max));
@@ -158,7 +159,8 @@ impl DataPlane {
     pub fn wait(&self) -> io::Result<()> {
         let mut result = Ok(());
         loop {
-            // A configuration change may start more threads meanwhile.
+            // Looks for threads again after each one that ended, because a configuration change may
+            // start more meanwhile.
             let Some(thread) = lock(&self.threads).pop() else {
                 return result;
             };

@@ -207,7 +207,8 @@ impl Runtime {
         self.connections_max_of_file.load(Ordering::Relaxed)
     }
 
-    /// Returns whether a frontend accepts new sessions.
+    /// Returns whether a frontend may accept a session: it is neither paused nor shut down, and
+    /// neither its connection limit nor that of the process is reached.
     pub fn takes(&self, frontend: &Proxy) -> bool {
         !frontend.state.frontend.paused.load(Ordering::Relaxed)
             && !frontend.state.is_shut_down()

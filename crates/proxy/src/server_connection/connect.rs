@@ -102,8 +102,8 @@ pub(super) fn goes_by_client(server: &Server) -> bool {
 }
 
 impl ServerConnection {
-    /// Returns whether an existing connection leads to the destination that a new connection for
-    /// this stream would have.
+    /// Returns whether an existing connection has the properties of a new connection for this
+    /// stream: the name for TLS, the mark, and the HTTP version.
     pub fn leads_to(&self, server: &Server, stream: &ProxyStream) -> bool {
         if !ConnectionRequirements::of(server, stream).is_of(self.tls.as_ref(), &self.mark) {
             return false;

@@ -74,8 +74,9 @@ impl ServerConnection {
         self.mux.as_ref().is_some_and(|mux| mux.streams() > 1)
     }
 
-    /// Returns whether another stream can use the connection, without a system call: it has not
-    /// been closed, and no unexpected bytes were received.
+    /// Returns whether another stream can use the connection, without a system call: the server has
+    /// not moved since, the connection has not been closed, and no unexpected bytes were received.
+    /// An HTTP/2 connection needs room for a further stream.
     pub fn is_fit(&self) -> bool {
         self.way == self.state.way()
             && match (&self.link, &self.mux) {

@@ -26,7 +26,7 @@ use std::time::Duration;
 use tls::transport::ConnectionTransport;
 
 const PURGE_EVERY: Duration = Duration::from_secs(1);
-/// Maximum number of idle connections closed in one step; `POOLS_AT_ONCE` is that of pools checked.
+/// Maximum number of idle connections closed in one step.
 const CLOSED_AT_ONCE: usize = 16;
 const POOLS_AT_ONCE: usize = 256;
 

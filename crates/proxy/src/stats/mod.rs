@@ -120,7 +120,8 @@ pub fn metrics(stream: &ProxyStream, query: &[u8]) -> Option<StatisticsReport> {
     })
 }
 
-/// Applies the `stats http-request` rules. Returns a verdict if they refuse the request.
+/// Applies the `stats http-request` rules. Returns a verdict unless the rules let the request
+/// continue.
 fn refused(stream: &mut ProxyStream, page: &StatsPage) -> Option<StatisticsVerdict> {
     if page.http_request.is_empty() {
         return None;

@@ -651,7 +651,7 @@ fn add(counts: &mut [usize], states: &[&'static str], found: Option<&str>) {
     }
 }
 
-/// Calls a function with the rows of a backend's servers; they contain only the states.
+/// Returns the rows of a backend's servers; they contain only the states.
 fn servers<'r, 'c>(
     backend: &'r Row<'c>,
     moment: &'r Moment,

@@ -24,8 +24,7 @@ use std::time::Duration;
 /// together. Up to this size a copy is cheaper than a second buffer for the kernel.
 const COPY_MAX: usize = 8192;
 
-/// Number of chunks whose decoding costs a task one unit of its budget (`reactor::charge_budget`);
-/// `DECODED_A_UNIT` is the number of bytes that cost another one.
+/// Number of chunks whose decoding costs a task one unit of its budget (`reactor::charge_budget`).
 const CHUNKS_A_UNIT: usize = 4;
 const DECODED_A_UNIT: usize = 256;
 /// Number of bytes whose inspection, chunk by chunk, costs one unit of the budget.
@@ -180,7 +179,8 @@ impl IncomingBody {
         }
     }
 
-    /// Discards the rest of the body if it has arrived completely; otherwise returns false.
+    /// Discards the rest of the body as far as it has arrived. Returns whether the body is then
+    /// complete; false for a body in an HTTP/2 stream.
     pub fn discard(&mut self, input: &mut Buffer) -> bool {
         if matches!(self, IncomingBody::Stream(_)) {
             return false;
@@ -550,8 +550,8 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Reads more input and returns its length. 0 means that the sender has ended, which is a valid
-    /// end of this body.
+    /// Reads more input and returns its length. 0 means that the sender has ended, which its
+    /// framing permits; the caller compares an announced length with what has arrived.
     async fn fill(&mut self) -> Result<usize, BodyFailure> {
         loop {
             if self.input.as_ref().is_some_and(|input| input.is_empty()) {

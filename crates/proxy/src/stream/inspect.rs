@@ -59,7 +59,7 @@ pub fn head(
     let late = inspection
         .until
         .is_some_and(|until| until <= reactor::now());
-    // Hides a response head from the rules that arrived after the inspect delay.
+    // Hides the response head from the rules if the head arrived after the inspect delay.
     let hidden = late.then(|| std::mem::take(&mut stream.response));
     let gate = rules::tcp_response(stream).unwrap_or(Gate::Open);
     if let Some(head) = hidden {

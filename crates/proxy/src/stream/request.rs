@@ -223,8 +223,7 @@ pub(super) async fn answer_health(client: &mut Client, answer: &[u8]) {
     }
 }
 
-/// Maximum time for discarding input after an early response, milliseconds; `LINGER_BYTES` limits
-/// the bytes.
+/// Maximum wait for further input that is discarded after an early response, milliseconds.
 const LINGER_MS: u32 = 1000;
 
 const LINGER_BYTES: usize = 1 << 20;
@@ -400,7 +399,8 @@ fn after_local(client: &Client, body: &IncomingBody, sent: SendOutcome) -> Next 
     }
 }
 
-/// Discards a body that has already arrived completely; otherwise returns false.
+/// Discards the rest of the body as far as it has arrived. Returns whether the body is then
+/// complete.
 fn discard(client: &mut Client, body: &mut IncomingBody) -> bool {
     let Some(input) = client.input.as_mut() else {
         return false;

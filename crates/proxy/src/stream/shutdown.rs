@@ -11,8 +11,7 @@ use std::task::Poll;
 
 /// Runs a future of a stream unless the sessions of the stream's server are shut down.
 ///
-/// The part is pinned by the caller: one that is given by value would be held,
-/// and copied, twice.
+/// The caller pins the future: a future that is passed by value would be held, and copied, twice.
 pub fn unless_shut<F: Future>(
     slot: &ServerSlot,
     mut part: Pin<&mut F>,

@@ -130,7 +130,7 @@ pub fn is_usable(backend: &Proxy, at: ServerIndex) -> bool {
     server.is_some_and(|server| server.state.usable())
 }
 
-/// Returns whether a server has a free slot, or its queue is no longer than
+/// Returns whether a server is usable and has a free slot, or a queue that is no longer than
 /// `max-keep-alive-queue`; without that setting, the length does not matter.
 pub fn has_room(backend: &Proxy, at: ServerIndex) -> bool {
     let server = backend.servers.get(at.0 as usize);

@@ -173,7 +173,7 @@ async fn run_content_rules(
             },
         }
     }
-    // Keeps the buffered data for choosing the backend and the server.
+    // Marks the buffered data as complete for the rules that choose the backend and the server.
     stream.payloads.request_complete = true;
     Gate::Open
 }

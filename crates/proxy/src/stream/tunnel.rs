@@ -181,8 +181,8 @@ fn poll_half(
     }
 }
 
-/// Ends the sending to one side; returns false while there is no space even for the message that
-/// says so.
+/// Ends the sending to one side. Returns false while the socket has no space for the TLS message
+/// that announces the end.
 fn poll_shut(to: &PeerConnection, context: &mut Context<'_>) -> bool {
     loop {
         match to.shutdown_write() {
@@ -218,8 +218,8 @@ impl Limit {
         }
     }
 
-    /// Returns when the timeout expires. None while the tunnel waits for this side neither to send
-    /// nor to accept data.
+    /// Returns when the timeout expires. None without a configured timeout, and while the tunnel
+    /// waits for this side neither to send nor to accept data.
     fn at(&self, give: bool, take: bool, shut: bool) -> Option<Instant> {
         let ms = self
             .fin

@@ -194,7 +194,8 @@ pub fn set_variable(context: &Context, session: &Session, words: &[&str]) -> Str
         Some(&"expr") => ("set-var", 4),
         _ => ("set-var", 3),
     };
-    // A format is a single word in the configuration.
+    // Joins the remaining words, because an expression or a format is a single word in the
+    // configuration.
     let rest = words.get(from..).unwrap_or_default().join(" ");
     if rest.is_empty() {
         return "An expression or a format is expected.\n".into();

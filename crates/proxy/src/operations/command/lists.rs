@@ -1,5 +1,5 @@
-//! Implements the commands that show and change ACLs and maps. A change affects the running
-//! process only; no file is written.
+//! Implements the commands that show and change ACLs and maps. A change affects the lists in
+//! memory, and the process that replaces this one gets it, too; no file is written.
 
 use super::{CommandReply, Context, LongReply, Session, Severity};
 use crate::stats::piece::RowSource;
@@ -165,7 +165,7 @@ pub fn commit(context: &Context, _: &Session, words: &[&str]) -> String {
     }
 }
 
-/// Returns whether HAProxy would index such a pattern in a tree or a list.
+/// Returns the index that HAProxy would use for such patterns: `tree` or `list`.
 fn index(how: &How) -> &'static str {
     match how.method {
         Method::Str | Method::Beg if !how.ignore_case => "tree",

@@ -76,8 +76,8 @@ fn descriptor(out: &mut String, number: RawFd) {
     if number < 0 {
         return;
     }
-    // SAFETY: the descriptor is asked what it is and nothing else; where it is
-    // closed meanwhile, or was never open, the system says so.
+    // SAFETY: the descriptor is only used to read its type and addresses; a number that is not
+    // open, or is closed meanwhile, gives EBADF.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
     let Ok(stat) = rustix::fs::fstat(fd) else {
         return;

@@ -181,8 +181,8 @@ fn detail(out: &mut String, told: &StreamSummary) {
     );
 }
 
-/// `shutdown frontend`: the frontend never accepts again. No later command reverts that, only a
-/// reload of a file with this frontend.
+/// `shutdown frontend`: the frontend stops accepting. No later command reverts that, only a reload
+/// of a file with this frontend.
 pub fn shut_frontend_down(context: &Context, _: &mut Session, words: &[&str]) -> String {
     let config = context.runtime.config();
     let Some(name) = words.get(2) else {

@@ -26,7 +26,7 @@ pub fn rate_limit(context: &Context, _: &Session, words: &[&str]) -> String {
     let Some(Ok(value)) = words.get(4).map(|word| word.parse::<u32>()) else {
         return "Expects an integer value.\n".into();
     };
-    // The limit on compression is in bytes.
+    // Converts the limit on compression from kB to bytes.
     let unit = if *setting == "http-compression" {
         1024
     } else {

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-/// Default and maximum of `max`, the number of entries shown.
+/// Default of `max`, the number of entries shown.
 const MAX_DEFAULT: usize = 200;
 const MAX_MOST: usize = 1_000;
 /// Maximum number of columns, since an array may have a hundred elements.
@@ -109,7 +109,7 @@ pub(super) fn json(table: &Arc<Table>, words: &[&str]) -> Result<String, String>
 }
 
 /// Returns the keys of the entries with the largest values, the largest first, and how many
-/// entries match in total. No more than the requested number of keys is in memory.
+/// entries match in total.
 fn best(
     table: &Arc<Table>,
     by: Option<&Column>,

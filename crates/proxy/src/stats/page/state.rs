@@ -1,5 +1,5 @@
-//! Decides how the statistics page shows the state of a server: its colour, and whether it needs
-//! attention.
+//! Decides how the statistics page shows states: the colour of a server, whether the server needs
+//! attention, and the badge with the numbers of a backend's servers.
 
 use model::config::{Proxy, Server};
 use model::state::{AdminReport, HealthState, ServerReport};
