@@ -72,7 +72,7 @@ fn serve(mut stream: TcpStream, manner: Manner, seen: &Mutex<Vec<Vec<u8>>>) {
                 std::thread::sleep(Duration::from_millis(ms));
             }
         }
-        // Until the check gives up.
+        // Waits until the check gives up and closes the connection.
         Manner::Stall => _ = stream.read(&mut request),
         Manner::Close => {}
         Manner::Huge => {

@@ -15,7 +15,7 @@ fn line(target: &str, message: &str, wanted: ForwardedHost) -> String {
     let message = SyslogMessage::read(message.as_bytes());
     let host = host(&message, wanted, Some([192, 0, 2, 1].into()));
     let mut out = Vec::new();
-    // 1 March 2026, noon.
+    // The time is noon of 1 March 2026 (UTC).
     let now = UNIX_EPOCH + Duration::from_secs(1_772_366_400);
     write(&mut out, target, &message, host.as_deref(), now);
     String::from_utf8(out).unwrap()

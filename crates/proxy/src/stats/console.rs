@@ -84,7 +84,7 @@ mod tests {
                 Some("http://127.0.0.1:8600/"),
             ),
             ("[::1]:8600", false, "[::1]:80", Some("http://[::1]:8600/")),
-            // Reachable only from the machine itself.
+            // The console is reachable only from the machine itself.
             ("127.0.0.1:8600", false, "lb1", None),
             ("[::]:8600", true, "", None),
             ("[::]:8600", true, "a\"><b>", None),

@@ -129,7 +129,7 @@ fn protocol_violation_is_reported_and_sockets_closed() {
         let _ = stream.read(&mut [0]);
     });
     assert!(matches!(result, Err(TakeoverError::Timeout)), "{result:?}");
-    // More than it announced: those that came are closed.
+    // The peer sends more descriptors than it announced. All received descriptors are closed.
     let (listener, address) = {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

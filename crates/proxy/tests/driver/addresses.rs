@@ -174,7 +174,7 @@ fn connection_addresses_differ_from_those_of_the_proxy_header() {
 #[test]
 fn stream_id_is_in_the_proxy_header() {
     let origin = ScriptedOrigin::new(|mut peer, number| {
-        // Twelve bytes of signature, version, family, length.
+        // The fixed part of the header has 16 bytes: signature, version, family and length.
         let head = peer.exactly(16);
         let length = u16::from_be_bytes([head[14], head[15]]);
         let rest = peer.exactly(usize::from(length));

@@ -41,13 +41,9 @@ pub struct StreamLog {
     pub status: u16,
     /// `%rc`, with its `+`.
     pub retries: String,
-    /// `%s`.
     pub server: String,
-    /// `%U`.
     pub bytes_in: u64,
-    /// `%B`.
     pub bytes_out: u64,
-    /// `%Tt`.
     pub total_ms: u64,
     /// `%Tw`; None if the stream was in no queue and got no server.
     pub queue_ms: Option<u64>,

@@ -230,7 +230,8 @@ fn an_address_moves_from_one_frontend_to_another_without_being_closed() {
     let mut bed = ProxyFixture::new(&text(zero, one));
     let mut kept = bed.client();
     assert_eq!(kept.ask(GET), "200 a");
-    // In the kernel's queue at the moment of the change, or just before.
+    // The connections are in the kernel's queue when the configuration changes, or were shortly
+    // before.
     let mut waiting: Vec<Peer> = (0..50).map(|_| bed.client()).collect();
     bed.change(&text(one, zero));
     let mut late: Vec<Peer> = (0..50).map(|_| bed.client()).collect();
@@ -553,8 +554,8 @@ fn two_hundred_changes_under_load_fail_nothing_and_leave_nothing() {
     ProxyFixture::forget_ended();
     let end = (resident_kib(), living::bytes(), descriptors());
     println!("KiB, bytes, descriptors: {warm:?}, {end:?}");
-    // Pages of holes; a leak is seen in the bytes. Two servers a change that are
-    // no more would be 300 of them.
+    // Permits some growth of resident memory, because freed memory leaves holes in pages; a leak
+    // shows in the live bytes. If two removed servers of each change were kept, there would be 300.
     assert!(end.0 < warm.0 + 8 * 1024, "KiB: {warm:?}, {end:?}");
     assert!(end.1 < warm.1 + LIVING_MORE, "bytes: {warm:?}, {end:?}");
     assert!(end.2 < warm.2 + 100, "descriptors: {warm:?}, {end:?}");
@@ -812,8 +813,8 @@ fn changed_admission_rules_end_idle_connections() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// Tests that under such a change a running request and the first one of a connection get their
-/// responses.
+/// Tests that a running request and the first request of a connection get their responses although
+/// the rules that admit clients change.
 #[test]
 fn changed_admission_rules_end_no_request() {
     if against_haproxy() {

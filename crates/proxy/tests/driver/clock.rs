@@ -55,7 +55,7 @@ fn asleep() -> Option<HashMap<PathBuf, String>> {
         if thread.file_name() == own.file_name() {
             continue;
         }
-        // The thread has ended meanwhile.
+        // Skips a thread that has ended meanwhile.
         let Ok(text) = std::fs::read_to_string(thread.join("status")) else {
             continue;
         };

@@ -107,7 +107,7 @@ fn malformed_chunks_end_the_response() {
     assert_eq!(bed.end(), "502 PH");
     bed.counts("back/s", BACK, "stot=1 eresp=1 lbtot=1");
     drop(bed);
-    // Once something was sent there is no page any more.
+    // The client gets no error page once a part of the response was sent.
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
@@ -130,7 +130,7 @@ fn reset_by_the_server_is_handled_as_a_close() {
     let bed = ProxyFixture::new(&origin.behind("", ""));
     assert!(bed.ask(GET).starts_with("HTTP/1.1 502 "));
     assert_eq!(bed.end(), "502 SH");
-    // haproxy counts this one twice.
+    // HAProxy counts this response error twice.
     bed.counts(
         "back/s",
         BACK,
@@ -205,11 +205,11 @@ fn http2_preface_gets_400_on_an_http1_listener() {
 fn client_abort_before_a_complete_request_is_handled() {
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::new(&origin.behind("", ""));
-    // Nothing at all.
+    // The client closes without sending anything.
     drop(bed.client());
     assert_eq!(bed.end(), "400 CR");
     bed.counts("front", FRONT, "ereq=1 hrsp_4xx=1 req_tot=1");
-    // A part of a head.
+    // The client ends its sending within a head.
     let mut client = bed.client();
     client.send("GET / HT");
     client.half_close();
@@ -220,7 +220,7 @@ fn client_abort_before_a_complete_request_is_handled() {
     );
     assert_eq!(bed.end(), "400 CR");
     bed.counts("front", FRONT, "ereq=2 hrsp_4xx=2 req_tot=2");
-    // A part of a body.
+    // The client ends its sending within a body.
     let mut client = bed.client();
     client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
     settle();
@@ -229,7 +229,7 @@ fn client_abort_before_a_complete_request_is_handled() {
     assert_eq!((&*said, &*bed.end()), ("FIN", "0 CD"));
     bed.counts("front", FRONT, "ereq=2 hrsp_4xx=2 req_tot=3");
     bed.counts("back/s", BACK, "stot=1 cli_abrt=1 lbtot=1");
-    // The end of a kept connection is none.
+    // The end of an idle persistent connection is not an error.
     let mut client = bed.client();
     assert!(client.ask(GET).starts_with("200 "));
     assert_eq!(bed.end(), "200 --");
@@ -311,7 +311,7 @@ fn client_close_while_waiting_needs_abortonclose_or_reset() {
         client.reset();
         settle();
         gate.open();
-        // haproxy says "0 CD" with abortonclose here.
+        // HAProxy logs "0 CD" here with `abortonclose`.
         if !against_haproxy() {
             assert_eq!(bed.end(), reset);
             bed.counts("back/s", BACK, back);

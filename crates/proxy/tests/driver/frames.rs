@@ -134,7 +134,8 @@ fn meets(bed: &ProxyFixture, sent: &[Vec<u8>], wanted: &str) -> String {
             let stream = u32::from_be_bytes(bytes[5..9].try_into().unwrap());
             seen.extend(told(bytes[3], bytes[4], stream, &bytes[9..9 + length]));
             bytes.drain(..9 + length);
-            // Answers come when they come, so what is wanted is looked for.
+            // Looks for the expected reaction among all received ones, because their order is not
+            // fixed.
             if seen.iter().any(|one| one == wanted) {
                 return wanted.to_owned();
             }

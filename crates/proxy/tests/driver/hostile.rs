@@ -240,8 +240,8 @@ fn five_thousand_idle_connections_take_little_memory() {
     if std::env::var_os(MEASURES).is_some() {
         return measure_idle_connections();
     }
-    // Other tests of this process would be counted. None may run meanwhile, because two
-    // processes might choose the same free port.
+    // Measures in a process of its own, because memory of other tests would count here. No other
+    // test may run meanwhile, because two processes might choose the same free port.
     let _alone = alone();
     let name = "hostile::five_thousand_idle_connections_take_little_memory";
     let measured = std::process::Command::new(std::env::current_exe().unwrap())
@@ -273,7 +273,7 @@ fn measure_idle_connections() {
     for _ in 0..CLIENTS {
         let mut client = bed.client();
         client.send(GET);
-        // The client's own buffers are not what is measured.
+        // Reads into a small buffer, because memory of the client counts, too.
         let mut bytes = [0; 300];
         assert!(std::io::Read::read(&mut client.socket, &mut bytes).unwrap() > 0);
         clients.push(client);

@@ -172,7 +172,8 @@ fn bodies() -> Vec<Flood> {
             CALM,
             each(|_| frame(77, 0, 0, &[1, 2, 3])),
         ),
-        // The client ended the connection itself, unless one read contained many of the frames.
+        // No code is expected: the client ends the connection itself, unless one read contains many
+        // of the frames.
         ("GOAWAY", None, each(|_| frame(GOAWAY, 0, 0, &[0; 8]))),
         (
             "DATA on a stream that is gone",
@@ -187,7 +188,7 @@ fn bodies() -> Vec<Flood> {
 fn bomb() -> Vec<Vec<u8>> {
     let mut first = get("/");
     indexed_field(&[b'y'; 4000], b"x", &mut first);
-    // The name with the number 62, an empty value.
+    // Each field has the name with the index 62 and an empty value.
     let again = [0x0f, 62 - 15, 0].repeat(5000);
     vec![headers(1, &first, true), headers(3, &again, true)]
 }
@@ -269,7 +270,7 @@ fn floods_end_with_the_right_code_and_bounded_memory() {
                     peak_during(|| beside(&bed, || Raw::client(bed.client()).flood(pieces, false)));
                 let grown = peak.saturating_sub(before);
                 println!("{name}: {code:?}, {grown} bytes");
-                // Counted, unless the client ended the connection itself.
+                // The proxy counts an error, unless the client ended the connection itself.
                 if wanted.is_some() {
                     soon("it is counted", || {
                         bed.counted("front", "ereq") != before_ereq
@@ -307,7 +308,8 @@ fn oversized_header_list_gets_a_response_and_continues() {
         assert_eq!(ask(&list), "431");
         assert_eq!(ask(&get("/a")), "200");
     }
-    // Nor are fields that only a table makes long: they are not unpacked.
+    // A list that becomes long only by the dynamic table gets a response, too, and the connection
+    // continues.
     let mut large = get("/a");
     indexed_field(b"x", &long[..4_000], &mut large);
     assert_eq!(ask(&large), "200");
@@ -348,7 +350,7 @@ fn large_responses_without_a_window_use_bounded_memory() {
                         for n in 0..100 {
                             client.send(headers(id(n), &get("/big"), true));
                         }
-                        // Until the responses of all streams are blocked.
+                        // Waits until the responses of all streams are blocked.
                         bed.counts("back/s", "scur", "scur=100");
                         pause(100);
                     })
@@ -356,7 +358,7 @@ fn large_responses_without_a_window_use_bounded_memory() {
                 let grown = peak.saturating_sub(before);
                 println!("window {window}: {grown} bytes");
                 assert!(grown < 100 * STALLED_STREAM_BYTES_MAX, "{grown} bytes");
-                // `timeout client` ends them.
+                // The stalled streams end by `timeout client`.
                 at_rest(&bed);
             }
         },
@@ -416,7 +418,7 @@ fn stalled_http2_prefaces_use_little_memory_and_time_out() {
 fn reset_streams_release_their_servers() {
     let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
-        // A response without an end that sends nothing more.
+        // The server begins a response and sends nothing more.
         peer.try_send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
         peer.rest();
     });
@@ -424,7 +426,7 @@ fn reset_streams_release_their_servers() {
     let mut client = Raw::client(bed.client());
     for n in 0..300 {
         client.send(headers(id(n), &get("/events"), true));
-        // The head has arrived.
+        // Waits for the first data of the response.
         while client.next().expect("a head").kind != DATA {}
         client.send(reset(id(n)));
     }
@@ -458,7 +460,7 @@ fn slow_client_gets_complete_responses() {
         bed.counts("back/s", "scur", &format!("scur={STREAMS}"));
         pause(100);
         if window == 0 {
-            // Windows in two steps, the last streams first.
+            // Enlarges the windows in two steps, those of the last streams first.
             for more in [100_u32, 5 << 20] {
                 for n in (0..STREAMS).rev() {
                     client.send(frame(WINDOW_UPDATE, 0, id(n), &more.to_be_bytes()));

@@ -162,7 +162,7 @@ fn of_stalled(bed: &ProxyFixture) -> Vec<(&'static str, KeptAlive)> {
         .collect();
     let closed = [&[no_window], &stuck[..]].concat();
     let deaf = [&[large, more], &stuck[..]].concat();
-    // More than is read while its responses are unread.
+    // The client sends more requests than the proxy reads while the responses are unread.
     let asked: Vec<Vec<u8>> = (0..99)
         .map(|n| headers(2 * n + 101, &get("/a"), true))
         .collect();
@@ -224,7 +224,7 @@ fn of_tls(bed: &ProxyFixture) -> Vec<(&'static str, KeptAlive)> {
         connection
     };
     let half = |connection: TlsConnection| -> KeptAlive {
-        // The beginning of a record.
+        // Sends the beginning of a TLS record.
         let mut socket = connection.socket();
         socket.write_all(&[23, 3, 3, 1, 0, 7]).unwrap();
         Box::new(connection)

@@ -434,7 +434,8 @@ fn requests_ambiguous_in_http1_reach_no_server() {
     assert!(cases.len() > 60);
     for case in &cases {
         let outcome = run(&bed, &seen, case);
-        // Whatever was still on its way to the origin has come when this has.
+        // When this request arrives at the origin, all bytes that were sent to the origin before
+        // have arrived.
         let mut good = Raw::client(bed.client());
         good.send(headers(1, &crate::raw2::get("/good"), true));
         assert_eq!(good.outcome(1), "200", "{}", case.name);
@@ -523,7 +524,8 @@ fn settled_without(bed: &ProxyFixture, seen: &ReceivedBytes, name: &str) {
             let length = length.and_then(|rest| rest.split("\\r").next()?.parse::<usize>().ok());
             assert!(length.is_none_or(|n| body.len() < n), "{name}: {one}");
         }
-        // A pooled connection could send it to another client, so a truncated one is closed.
+        // Ends when the origin has recorded the connection, which the proxy closes because its
+        // request is truncated, or after 300 ms without a record.
         if !reached.is_empty() || at.elapsed().as_millis() > 300 {
             seen.lock().unwrap().clear();
             return;
@@ -550,8 +552,8 @@ fn data_for_a_refused_tunnel_reaches_no_server() {
         let mut client = Raw::client(bed.client());
         let fields = list(&fields);
         let fields: Vec<_> = fields.iter().map(|(n, v)| (&n[..], &v[..])).collect();
-        // The server is not asked what it thinks of a tunnel before this is sent;
-        // to CONNECT it says yes, and what follows is a tunnel's.
+        // Sends data before the server has responded to the request for a tunnel. The server
+        // accepts a plain CONNECT, so the data that follows belongs to its tunnel.
         let tunnel = fields.iter().all(|(name, _)| *name != b":protocol");
         client.send(headers(1, &block(&fields), false));
         client.send(frame(DATA, 0, 1, EVIL));
@@ -617,7 +619,7 @@ fn old_requests() -> Vec<(&'static str, Option<&'static str>)> {
             Some(GET),
         ),
         (
-            // The server is only promised what its stream can bring.
+            // The value `chunked` is removed, because an HTTP/2 stream has no chunks.
             "GET /a HTTP/1.1\r\nHost: h\r\nTE: chunked, trailers\r\n\r\n",
             Some(":method: GET\n:scheme: http\n:authority: h\n:path: /a\nte: trailers\n"),
         ),

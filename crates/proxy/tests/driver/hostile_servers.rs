@@ -12,7 +12,7 @@ use crate::raw2::{
 use lab::Random;
 use std::time::Duration;
 
-/// Result for the client of such a server.
+/// Result for the client of a server that violates the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Gets {
     /// An error of the proxy.

@@ -114,7 +114,7 @@ fn handshakes_that_stall_hold_little_and_are_ended() {
             let bed = ProxyFixture::new(&text);
             beside(&bed, || ());
             let hello = hello();
-            // Before anything, in the middle of the hello, behind it.
+            // The handshakes stall before the ClientHello, within it, and after it.
             for (sent, bound) in [(0, 8_000), (3, 8_000), (100, 8_000), (hello.len(), 48_000)] {
                 let before = living::bytes();
                 let mut clients: Vec<Peer> = (0..CLIENTS).map(|_| bed.client_of(1)).collect();
@@ -128,7 +128,7 @@ fn handshakes_that_stall_hold_little_and_are_ended() {
                         }
                     })
                 });
-                // The good client's own handshakes.
+                // Leaves out one megabyte for the handshakes of the well-behaved client.
                 let grown = peak.saturating_sub(before + (1 << 20)) / CLIENTS;
                 println!("{sent} bytes of a hello: {grown} bytes each");
                 assert!(grown < bound, "{sent} sent: {grown} bytes each");
@@ -314,7 +314,7 @@ impl Sealed {
                 }
             }
         }
-        // The end may have been on its way.
+        // Waits for the end of the connection, which may still be on its way.
         self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut bytes = [0; 4096];
         loop {

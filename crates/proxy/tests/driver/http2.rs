@@ -150,7 +150,7 @@ fn a_client_of_http1_is_served_by_a_server_of_http2() {
         "{}",
         answer.head
     );
-    // The connection lives on.
+    // The connection serves further requests.
     assert_eq!(
         client.ask("GET /q HTTP/1.1\r\nHost: h\r\n\r\n"),
         "200 0: GET /q "
@@ -167,7 +167,7 @@ fn premature_end_is_a_reset() {
     let mut client = Peer2::client(bed.client());
     assert_eq!(client.ask("/a"), "200 abc reset");
     assert_eq!(bed.end(), "200 SD");
-    // The connection continues.
+    // The connection serves further streams.
     assert_eq!(client.ask("/b"), "200 abc reset");
 }
 
@@ -508,7 +508,8 @@ fn short_upload_gets_its_window_before_an_early_response() {
         if length != Some(300_000) {
             continue;
         }
-        // All of it fits without another look at what the proxy sends.
+        // Sends the whole upload without reading further frames of the proxy, because it fits into
+        // the window.
         for n in 0..20 {
             let flags = if n == 19 { raw2::END_STREAM } else { 0 };
             client.send(raw2::frame(raw2::DATA, flags, 1, &[b'x'; 15_000]));

@@ -51,7 +51,7 @@ fn half_closed_client_gets_its_response() {
     let origin = ScriptedOrigin::new(move |mut peer, _| {
         peer.head();
         *count.lock().unwrap() += 1;
-        // Until the proxy has seen the client's end.
+        // Waits until the proxy has seen the end of the client's connection.
         settle();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         peer.ends();
@@ -81,7 +81,7 @@ fn client_that_closes_with_its_request_gets_a_response() {
 #[test]
 fn abortonclose_contacts_no_server_for_a_closed_client() {
     if against_haproxy() {
-        // HAProxy responds with 400.
+        // Skips the test, because HAProxy responds with 400.
         return;
     }
     let origin = ScriptedOrigin::echo();
@@ -154,7 +154,7 @@ fn invalid_http_gets_the_error_page() {
         assert_eq!(bed.end(), "400 PR", "{head}");
         bed.counts("front", "ereq", &format!("ereq={n}"));
     }
-    // The connection continues.
+    // The connection serves further streams.
     assert_eq!(client.ask("/a"), "200 0: GET /a ");
 }
 

@@ -58,7 +58,8 @@ impl ProxySimulation {
     }
 }
 
-/// Responds with its number, the target and the body; upgrades to an echo.
+/// Creates an origin that responds with its number, the target and the body, and after an upgrade
+/// echoes all bytes.
 fn origin(number: usize) -> ScriptedOrigin {
     ScriptedOrigin::new(move |mut peer, _| {
         while let Some(head) = peer.head() {

@@ -193,7 +193,7 @@ fn rates_include_clients_that_have_not_completed_a_handshake() {
             "more than the clients of the first second are accepted",
             || {
                 let counted = bed.counted("front", "scur");
-                // A counter that is 0 is left out.
+                // Uses 0 for a missing value, because `counted` leaves out counters that are 0.
                 sessions = counted
                     .strip_prefix("scur=")
                     .map_or(0, |n| n.parse().unwrap());

@@ -221,7 +221,7 @@ fn open_with(
     (listening, sockets)
 }
 
-/// HAProxy opens one socket after the other, those of the file system last.
+/// Starts HAProxy, and waits until it listens on its Unix sockets, which it opens last.
 fn haproxy(scene: &TakeoverSetup, text: &str) -> Peer {
     let peer = Peer::haproxy(Location::Here, text, scene.address(0)).unwrap();
     let listens = |name: &str| UnixStream::connect(scene.directory().join(name)).is_ok();
