@@ -391,7 +391,8 @@ impl HttpMessage {
         Ok(())
     }
 
-    /// Replaces the status. If `reason` is `None`, the standard reason of the status is used.
+    /// Replaces the status of a response. Does nothing to a request. If `reason` is `None`, the
+    /// standard reason of the status is used.
     ///
     /// # Errors
     /// `Byte` if the reason contains a NUL, CR or LF. `Full` if the line does not fit.

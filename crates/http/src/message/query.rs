@@ -27,7 +27,7 @@ mod tests {
 
     #[test]
     fn parameters_are_found_as_haproxy_finds_them() {
-        // Target, urlp(a), urlp(a,;).
+        // Each row has a target, and the results of `urlp(a)` and `urlp(a,;)`.
         let table: &[(&str, Option<&str>, Option<&str>)] = &[
             ("/?a=1", Some("1"), None),
             ("/?a=1&a=2", Some("1"), None),

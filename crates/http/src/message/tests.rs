@@ -72,7 +72,7 @@ fn a_response_writes_what_it_was_made_of() {
 
 #[test]
 fn the_parts_of_a_target_are_haproxys() {
-    // Target, path, pathq, query.
+    // Each row has a target, its path, its path with the query, and its query.
     let table = [
         ("/a/b?c", "/a/b", "/a/b?c", Some("c")),
         ("http://a/b?c", "/b", "/b?c", Some("c")),
@@ -180,7 +180,7 @@ fn target_and_host_change_together_or_not_at_all() {
     for edit in [set, replace, set_target] {
         let mut m = request("http://h/a");
         let before = wire(&m);
-        // Eight more bytes in the target and eight in the header.
+        // The new host adds eight bytes to the target and eight to the header.
         for limit in before.len() - 2..before.len() + 14 {
             m.set_limit(limit);
             assert_eq!(edit(&mut m, b"hhhhhhhhh"), Err(MessageEditError::Full));

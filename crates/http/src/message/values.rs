@@ -94,7 +94,8 @@ impl Fields {
 mod tests {
     use super::*;
 
-    /// The lines of one name; hdr 1, 2, -1 and -2; hdr_cnt; fhdr 1 and -2.
+    /// The lines of one name, and the expected results: of `hdr` for 1, 2, -1 and -2, of `hdr_cnt`,
+    /// and of `fhdr` for 1 and -2.
     type Case = (
         &'static [&'static str],
         [Option<&'static str>; 4],

@@ -165,7 +165,7 @@ proptest! {
         let result = response(&list_of(&fields), end, &facts, &limits, &mut message);
         let Ok(parsed) = result else { return Ok(()) };
         if parsed.upgrade.is_some() {
-            // The accept value is missing, because there was no key.
+            // Skips an upgrade, whose response has no accept value, because there was no key.
             return Ok(());
         }
         let mut wire = Vec::new();

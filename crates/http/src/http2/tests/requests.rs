@@ -14,7 +14,7 @@ const GET_OUT: &str = "GET https://Ex.com/p?a=b HTTP/1.1|host: Ex.com|";
 fn changed<'a>(name: &'a str, value: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
     let mut fields: Vec<_> = GET.iter().copied().filter(|(n, _)| *n != name).collect();
     fields.extend(value.map(|value| (name, value)));
-    // Pseudo-headers come first.
+    // Moves the pseudo-headers to the front, as HTTP/2 requires.
     fields.sort_by_key(|(n, _)| !n.starts_with(':'));
     fields
 }
