@@ -19,8 +19,8 @@ use tls::transport::ConnectionTransport;
 const OUTPUT_PAUSE_BYTES: usize = 2 * OUTPUT_MAX_BYTES;
 /// Time without streams after which a connection frees its memory.
 const RELEASE_AFTER: Duration = Duration::from_secs(1);
-/// Time for reading after a GOAWAY, and, as `LINGER_BYTES`, the number of bytes: unread input would
-/// turn the close into a reset.
+/// Maximum time for reading further input after a GOAWAY, because unread input would turn the close
+/// into a reset.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 

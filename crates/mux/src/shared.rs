@@ -26,8 +26,7 @@ pub(super) const OUTPUT_MAX_BYTES: usize = 64 * 1024;
 const MESSAGES_KEPT: usize = 16;
 const MESSAGE_BYTES_KEPT: usize = 8 * 1024;
 
-/// Cost of a frame for the driver (`reactor::charge_budget`); `COST_OF_QUIET_FRAMES` is that of
-/// many frames without an event.
+/// Cost of a frame for the driver (`reactor::charge_budget`).
 const COST_OF_FRAME: usize = 2;
 const COST_OF_QUIET_FRAMES: usize = 512;
 /// Cost of a header block, in addition to its bytes at [`BLOCK_BYTES_A_UNIT`]. A request needs a

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Or
 static SHARDS: AtomicUsize = AtomicUsize::new(2);
 
 thread_local! {
-    /// The default is the last shard, which is shared between threads.
+    /// Shard that this thread writes; by default the last one, which several threads share.
     static SHARD: std::cell::Cell<usize> = const { std::cell::Cell::new(usize::MAX) };
 }
 

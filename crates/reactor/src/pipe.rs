@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Maximum pipes of the process, unless [`set_pipes_max`] changes it.
+/// Maximum number of pipes of the process; [`set_pipes_max`] can only lower it.
 pub const PIPES_MAX: u32 = 64;
 /// Requested capacity of a pipe in bytes; a smaller one also works. With this value all pipes
 /// together stay below the kernel's limit for an unprivileged user.
@@ -78,7 +78,7 @@ pub(super) fn release_pool() {
     drop(pooled);
 }
 
-/// Sets the maximum number of pipes of the process; 0 disables them.
+/// Sets the maximum number of pipes of the process, at most [`PIPES_MAX`]; 0 disables them.
 pub fn set_pipes_max(most: u32) {
     MOST.store(most.min(PIPES_MAX), Ordering::Relaxed);
 }

@@ -456,8 +456,8 @@ impl StreamSocket {
     }
 
     /// Makes the close silent: nothing is sent, not even a reset, so the peer keeps its side open
-    /// until it times out. Uses TCP_REPAIR if the process has permission; otherwise limits the TTL
-    /// of the reset to one hop.
+    /// until it times out. Uses TCP_REPAIR if the process has permission. Otherwise the close is a
+    /// reset, whose TTL is one hop with IPv4.
     pub fn close_silently(&self) {
         if self.enable_tcp_repair() {
             return;

@@ -83,7 +83,7 @@ fn endless_head_ends_the_connection() {
     on_loop(|| async {
         let mut hello = raw::hello();
         let mut head = raw::get(1, "/x");
-        // HEADERS without END_HEADERS.
+        // Removes END_HEADERS, so that the head continues in further frames.
         head[4] = 0x1;
         hello.extend(head);
         let code = flood(hello, |_| raw::frame(9, 0, 1, &[0; 100])).await;

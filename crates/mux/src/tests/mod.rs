@@ -254,7 +254,7 @@ async fn read_all(stream: &MuxStream) -> io::Result<Vec<u8>> {
 /// Responds with the path as the body.
 async fn echo_path(stream: MuxStream, message: HttpMessage) {
     let body = message.target().to_vec();
-    // The other end may be gone.
+    // Sends no body if the other end is gone.
     if stream.send_head(&answer(200), false).is_ok() {
         let _ = write_all(&stream, &body, usize::MAX, true).await;
     }
