@@ -197,7 +197,8 @@ impl Acceptor {
             state: AcceptorState::default(),
             first: None,
         };
-        // Errors in the options of the line are reported even if it has no certificate.
+        // Builds the settings of the line first, so that errors in its options are reported even if
+        // it has no certificate.
         let own = maker.group(&self.options.line)?;
         for source in &self.options.sources {
             match source {

@@ -36,7 +36,7 @@ const WEAK: &[&[u8]] = &[
     &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1],
 ];
 
-/// Object identifiers of RSA with SHA-1, and of an RSA key.
+/// Object identifier of RSA with SHA-1, DER.
 const RSA_SHA1: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5];
 const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 

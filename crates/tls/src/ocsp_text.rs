@@ -9,7 +9,7 @@ use super::ocsp::{OcspStatus, Response};
 use std::fmt::Write;
 
 const SET: u8 = 0x31;
-/// Second and third context-specific tags of constructed elements.
+/// Second context-specific tag of a constructed element.
 const CONTEXT_1: u8 = 0xa1;
 const CONTEXT_2: u8 = 0xa2;
 const SHA1: &[u8] = b"\x2b\x0e\x03\x02\x1a";

@@ -16,8 +16,7 @@ use zeroize::Zeroize;
 pub(super) const CONTENT_MAX: usize = 16 * 1024;
 /// Length of the record header: type, version and length.
 pub(super) const HEADER: usize = 5;
-/// Maximum number of bytes by which encryption lengthens a record in TLS 1.3 (RFC 8446);
-/// `GROWTH_MAX_12` is that in TLS 1.2 (RFC 5246).
+/// Maximum number of bytes by which encryption lengthens a record in TLS 1.3 (RFC 8446).
 const GROWTH_MAX_13: usize = 256;
 const GROWTH_MAX_12: usize = 2048;
 const TAG: usize = 16;

@@ -89,8 +89,7 @@ struct TlsSessionState {
     sealer: Protection,
     secrets: LaterKeys,
     incoming: Option<Bytes>,
-    /// Number of decrypted bytes at the front of `incoming`; `tail` is the number of bytes that the
-    /// record has after them.
+    /// Number of decrypted bytes at the front of `incoming`.
     plain: u32,
     tail: u32,
     outgoing: Option<Bytes>,
@@ -106,8 +105,7 @@ struct TlsSessionState {
     /// The write direction of the socket must be closed as soon as all output was written.
     shut_when_flushed: bool,
     records: Records,
-    /// Number of bytes sent since the last pause (not counted further than necessary); `sent_at_ms`
-    /// is the time of the last write.
+    /// Number of bytes sent since the last pause, not counted further than necessary.
     sent: u16,
     sent_at_ms: u32,
     _counted: Counted,

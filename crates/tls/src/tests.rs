@@ -341,7 +341,7 @@ fn tickets_do_not_spoil_an_idle_connection() {
         }
         assert_eq!(read(&client, 1).await.unwrap(), b"x");
         assert!(!client.is_readable());
-        // The ticket can be used.
+        // The ticket of the closed connection resumes the session.
         drop((client, server));
         let ((_, ci), (_, si)) = established(&configs).await;
         assert!(ci.resumed && si.resumed);

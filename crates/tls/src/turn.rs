@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 const STEPS_MAX: u32 = 4;
 
 struct Queue {
-    /// Start time of the current turn; `steps` is the number of handshakes that continued in it.
+    /// Start time of the current turn of the event loop.
     turn: Instant,
     steps: u32,
     next: u64,

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Maximum number of stored commands; `BYTES_MAX` limits the bytes of their payloads.
+/// Maximum number of stored commands.
 const ORDERS_MAX: usize = 10_000;
 const BYTES_MAX: usize = 16 << 20;
 
