@@ -172,7 +172,8 @@ impl Endpoints {
     }
 }
 
-/// Removes flow label and scope, which a header of neither version contains.
+/// Converts an address to IPv6 (IPv4 is mapped) without flow label and scope, which a header of
+/// neither version contains.
 fn on_the_wire(address: SocketAddr) -> SocketAddrV6 {
     let ip = match address.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),

@@ -17,7 +17,8 @@ pub struct Mail {
     pub body: String,
 }
 
-/// Replaces control characters, so that a value cannot become a line of its own.
+/// Removes line ends at the end of a text, and replaces other control characters by spaces, so that
+/// a value cannot become a line of its own.
 pub fn clean(text: &str) -> String {
     let text = text.trim_end_matches(['\r', '\n']);
     text.replace(char::is_control, " ")
@@ -92,7 +93,8 @@ impl Delivery {
             if line.get(3) == Some(&b'-') {
                 continue;
             }
-            // A refused step stays: the content counts as accepted only after its reply.
+            // Leaves a refused step in the list, so that the mail counts as accepted only after the
+            // reply to its content.
             let wanted = self.rest.as_slice().first().map(|(wanted, _)| wanted);
             if wanted.is_some() && line.first() != wanted {
                 return Then::Refused(clean(&String::from_utf8_lossy(&line)));

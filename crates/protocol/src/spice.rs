@@ -1,7 +1,8 @@
-//! Follows the start of a SPICE connection for a relay between a client and a virtual machine's
-//! display. A session has a connection for each of its channels, and the main channel comes first
-//! (spice-protocol, `spice/protocol.h`: `SpiceLinkHeader`, `SpiceLinkMess`,
-//! `SpiceLinkAuthMechanism`, `SpiceLinkEncryptedTicket`).
+//! Follows a SPICE connection for a relay between a client and a virtual machine's display: its
+//! start, the messages of the client that may be passed on, and the server's output. A session has
+//! a connection for each of its channels, and the main channel comes first (spice-protocol,
+//! `spice/protocol.h`: `SpiceLinkHeader`, `SpiceLinkMess`, `SpiceLinkAuthMechanism`,
+//! `SpiceLinkEncryptedTicket`).
 
 /// Number of bytes up to the channel type: the header of 16 bytes, the session number, and the type
 /// of the channel.
@@ -16,8 +17,7 @@ const HEADER_BYTES: usize = 16;
 const MESSAGE_BYTES: usize = 18;
 /// Maximum length of a link message in bytes: few clients have more than two words of capabilities.
 const MESSAGE_BYTES_MAX: usize = 1_024;
-/// Capability bit: the client selects its authentication method. `SHORT_HEADERS`: its messages have
-/// short headers.
+/// Capability bit: the client selects its authentication method.
 const NAMES_ITS_WAY: u32 = 1 << 0;
 const SHORT_HEADERS: u32 = 1 << 3;
 /// Number of bytes after the link message: the authentication method, and a ticket encrypted with
@@ -109,7 +109,7 @@ pub struct SpiceOutputState {
     stage: SpiceOutputStage,
     /// First bytes of the part of the output that is arriving.
     header: [u8; HEADER_BYTES],
-    /// Number of bytes of this part that have arrived; `missing` is the number still to come.
+    /// Number of bytes of this part that have arrived.
     came: usize,
     missing: u64,
     is_accepted: bool,

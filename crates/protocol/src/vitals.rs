@@ -333,7 +333,8 @@ impl<'m> Vitals<'m> {
     }
 
     /// Returns how much of a virtual router's services is available: the worst band if a thread is
-    /// stuck or no proxy serves; None if the proxy has no virtual router of that name.
+    /// stuck or no proxy serves; None if the slot table has no virtual router of that name, or is
+    /// being written.
     pub fn band(&self, name: &str, now_ms: u64) -> Option<Band> {
         let slot = self.find(name)?;
         Some(match self.pulse(now_ms) {

@@ -360,7 +360,7 @@ fn two_sessions_are_up_within_a_few_round_trips() {
     let mut pair = BfdSessionPair::new(settings(50, 3), settings(20, 5), 7);
     pair.run(MS(10));
     assert_eq!(pair.states(), [BfdState::Up; 2]);
-    // Each sends at the slower of both requested intervals.
+    // Each session sends at the slower of both requested intervals.
     pair.sent = [0; 2];
     pair.run(MS(10_000));
     for sent in pair.sent {
@@ -381,7 +381,7 @@ fn a_cut_link_is_noticed_by_both_within_the_detection_time() {
     // The local multiplier would give three packets of 50 ms, 150 ms; but the multiplier that the
     // peer sent counts.
     assert!(pair.entered[0].1 == 1 && pair.entered[0].0 <= Time(1_152_000_000));
-    // While down, each sends one packet a second at most.
+    // While down, each session sends one packet a second at most.
     pair.sent = [0; 2];
     pair.run(MS(10_000));
     assert!(pair.sent.iter().all(|sent| (10..=14).contains(sent)));

@@ -3,8 +3,7 @@
 use super::DnsName;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Smallest response size over UDP that a query may announce, in bytes; `PAYLOAD_MAX` is the
-/// largest.
+/// Smallest response size over UDP that a query may announce, in bytes.
 pub const PAYLOAD_MIN: u16 = 512;
 pub const PAYLOAD_MAX: u16 = u16::MAX;
 const RECORDS_MAX: usize = 4096;

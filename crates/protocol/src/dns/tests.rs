@@ -18,7 +18,7 @@ fn answer(question: &DnsQuestion, id: u16, flags: u16, counts: [u16; 3], rest: &
     for number in [id, flags, 1, counts[0], counts[1], counts[2]] {
         out.extend_from_slice(&number.to_be_bytes());
     }
-    // Without our own pseudo-record.
+    // Leaves out the EDNS pseudo-record of the query, which has 11 bytes.
     out.extend_from_slice(&asked[12..asked.len() - 11]);
     out.extend_from_slice(rest);
     out

@@ -42,7 +42,7 @@ pub enum LdapFilter {
     },
 }
 
-/// Tags of a filter's kinds.
+/// BER tags of the kinds of search filters (RFC 4511).
 const AND: u8 = 0xa0;
 const OR: u8 = 0xa1;
 const NOT: u8 = 0xa2;

@@ -129,7 +129,8 @@ impl Handshake {
         }
     }
 
-    /// Records that TLS has begun. Everything that was negotiated before is forgotten.
+    /// Records that TLS has begun, and forgets the structured replies and the metadata context that
+    /// were negotiated before.
     pub fn secured(&mut self) {
         self.transport = NbdTransport::Tls;
         self.structured = false;

@@ -1,5 +1,5 @@
-//! Builds the replies of an NBD server in the transmission phase. Each function builds a head;
-//! the data of a read follows it and is written by the caller.
+//! Builds the replies of an NBD server in the transmission phase. The data of a read is not part of
+//! them: the caller writes it after the head that is built here.
 
 use super::{Errno, Session};
 
@@ -33,7 +33,7 @@ pub(super) mod kind {
     pub const ERROR: u16 = IS_ERROR | 1;
 }
 
-/// Flag of an unallocated extent in `base:allocation`; `ZERO`: the extent reads as zeroes.
+/// Flag of an unallocated extent in `base:allocation`.
 const HOLE: u32 = 1;
 pub(super) const ZERO: u32 = 1 << 1;
 

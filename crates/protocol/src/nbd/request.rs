@@ -101,7 +101,7 @@ impl NbdRequestHeader {
     /// Parses the head of a request.
     ///
     /// # Errors
-    /// The bytes are not a request, or its payload is longer than any server accepts.
+    /// The bytes are not a request, or its payload is longer than [`PAYLOAD_BYTES_MAX`].
     pub fn decode(bytes: &[u8; REQUEST_BYTES]) -> Result<NbdRequestHeader, NbdConnectionError> {
         let bytes = &mut bytes.as_slice();
         let magic = take_u32(bytes).ok_or(NbdConnectionError::Request)?;

@@ -31,8 +31,7 @@ const AV_CHANNEL: u16 = 10;
 /// Flag: AUTHENTICATE has a message integrity code.
 const HAS_MIC: u32 = 0x2;
 const MIC: std::ops::Range<usize> = 72..88;
-/// Length of the proof at the start of a response; `RESPONSE_HEAD_BYTES` is that of the fixed part
-/// between the proof and the attributes.
+/// Length of the proof at the start of a response.
 const PROOF_BYTES: usize = 16;
 const RESPONSE_HEAD_BYTES: usize = 28;
 

@@ -69,7 +69,7 @@ pub enum PeersError {
     /// The peer reported an error in a message of this side.
     Theirs,
     Greeting,
-    /// The peer refused, with this status.
+    /// The peer refused the greeting, with this status.
     Refused(u16),
     Silent,
 }

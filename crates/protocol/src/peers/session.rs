@@ -17,7 +17,7 @@ const TABLES_MAX: usize = 4_096;
 const PROTOCOL: &str = "HAProxyS";
 const VERSION: &str = "2.1";
 
-/// Which side opened the connection.
+/// Role of this side: it opened the connection or accepted it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PeersRole {
     Connecting,
@@ -126,7 +126,7 @@ pub struct Session {
     state: PeersSessionState,
     tables: Vec<TableDescription>,
     theirs: Vec<Theirs>,
-    /// Index of the table to which received updates refer; `current_out` is that of sent updates.
+    /// Index of the table to which received updates refer.
     current_in: Option<usize>,
     current_out: Option<usize>,
     described: Vec<bool>,
@@ -233,7 +233,8 @@ impl Session {
     /// The peer violates the protocol, refuses the session, or reports an error.
     pub fn handle(&mut self, bytes: &[u8], now: Milliseconds) -> Result<Vec<Event>, PeersError> {
         if self.state == PeersSessionState::Established {
-            // The greeting as a whole has one timeout, however slowly it arrives.
+            // Extends the timeout with incomplete messages, too, but only after the greeting, which
+            // as a whole has one timeout, however slowly it arrives.
             self.heard_ms = now;
         }
         self.input.extend_from_slice(bytes);

@@ -1,4 +1,5 @@
-//! Encodes the tables of the peers protocol, and the values of their entries.
+//! Encodes and decodes the table descriptions of the peers protocol, and the keys and values of
+//! entries.
 
 use super::dictionary::{Dictionary, TEXT_BYTES_MAX};
 use super::integer;

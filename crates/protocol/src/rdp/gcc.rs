@@ -29,8 +29,7 @@ const SC_NET: usize = 0x0c03;
 const HEAD_BYTES: usize = 4;
 /// Version number of RDP 5.0 and later.
 const VERSION: u32 = 0x0008_0004;
-/// Number of bytes before the client's name in its core data; `CLIENT_NAME_BYTES` is the length of
-/// the name.
+/// Number of bytes before the client's name in its core data.
 const BEFORE_NAME_BYTES: usize = 20;
 const CLIENT_NAME_BYTES: usize = 32;
 const CHANNEL_BYTES: usize = 12;

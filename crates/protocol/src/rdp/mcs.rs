@@ -6,7 +6,7 @@ use super::reader::{Reader, push_ber_length, push_per_length, push_u16_be};
 use super::tpkt;
 use super::{Pdu, RdpPacketError};
 
-/// Tags of Connect Initial (application 101) and Connect Response (application 102).
+/// BER tag of Connect Initial (application 101).
 const CONNECT_INITIAL: [u8; 2] = [0x7f, 0x65];
 const CONNECT_RESPONSE: [u8; 2] = [0x7f, 0x66];
 const BOOLEAN: u8 = 1;
@@ -29,7 +29,7 @@ const SEND_DATA: u8 = 25 << 2;
 const ATTACH_USER_CONFIRM: u8 = 11 << 2 | 2;
 const CHANNEL_JOIN_CONFIRM: u8 = 15 << 2 | 2;
 const SEND_DATA_INDICATION: u8 = 26 << 2;
-/// A whole message with high priority.
+/// Byte of Send Data that states priority and segmentation: high priority, a whole message.
 const WHOLE: u8 = 0x70;
 
 /// Lowest identifier of a user; the packets contain identifiers relative to it.

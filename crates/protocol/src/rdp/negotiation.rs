@@ -5,7 +5,7 @@ use super::tpkt;
 use super::{Pdu, RdpPacketError};
 
 const CODE: u8 = 0xd0;
-/// Type of `RDP_NEG_RSP`. `FAILURE` is that of `RDP_NEG_FAILURE`, and `BYTES` the length of both.
+/// Type of the structure `RDP_NEG_RSP`.
 const RESPONSE: u8 = 2;
 const FAILURE: u8 = 3;
 const BYTES: u8 = 8;

@@ -7,8 +7,7 @@ use super::{gcc, mcs};
 
 /// Maximum length of `LoadBalanceInfo` in bytes: a client repeats it in a Connection Request.
 pub const LOAD_BALANCE_BYTES_MAX: usize = 200;
-/// Maximum length in bytes of an address in UTF-16, with its terminator; `NAME_BYTES_MAX` is that
-/// of a host name.
+/// Maximum length in bytes of an address in UTF-16, with its terminator.
 const ADDRESS_BYTES_MAX: usize = 80;
 const NAME_BYTES_MAX: usize = 512;
 /// `PDUTYPE_SERVER_REDIR_PKT` with the version of the protocol.
@@ -19,8 +18,7 @@ const FLAGS: usize = 0x0400;
 const TARGET_NET_ADDRESS: u32 = 0x1;
 const LOAD_BALANCE_INFO: u32 = 0x2;
 const TARGET_FQDN: u32 = 0x100;
-/// Length of a share control header with its padding; `HEAD_BYTES` is that of the redirection
-/// header within it.
+/// Length of a share control header with its padding.
 const SHARE_BYTES: usize = 8;
 const HEAD_BYTES: usize = 12;
 /// Length of the padding at the end, which clients expect.
@@ -113,7 +111,7 @@ fn push_field(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Appends a zero-terminated text, truncated to what clients read.
+/// Appends a zero-terminated text, truncated to `bytes_max` bytes of UTF-16, which clients read.
 fn push_text(out: &mut Vec<u8>, text: &str, bytes_max: usize) {
     let units = text.encode_utf16().take(bytes_max / 2 - 1).chain([0]);
     let bytes: Vec<u8> = units.flat_map(u16::to_le_bytes).collect();

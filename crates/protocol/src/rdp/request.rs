@@ -6,11 +6,10 @@ use super::tpkt;
 use super::{Pdu, RdpPacketError};
 
 const CODE: u8 = 0xe0;
-/// Type of `RDP_NEG_REQ`; `NEGOTIATION_BYTES` is its length.
+/// Type of the structure `RDP_NEG_REQ`.
 const NEGOTIATION: u8 = 1;
 const NEGOTIATION_BYTES: usize = 8;
-/// Type of `RDP_NEG_CORRELATION_INFO`; `CORRELATION_BYTES` is its length, and `HAS_CORRELATION` the
-/// flag of the negotiation that announces it.
+/// Type of the structure `RDP_NEG_CORRELATION_INFO`.
 const CORRELATION: u8 = 6;
 const CORRELATION_BYTES: usize = 36;
 const HAS_CORRELATION: u8 = 8;

@@ -171,7 +171,7 @@ fn requests_of_clients_are_read() {
         };
         assert_eq!(frame(&packet, REQUEST_BYTES_MAX), Ok(whole));
     }
-    // With a correlation identifier that contains CR LF.
+    // A negotiation with a correlation identifier that contains CR LF.
     let mut packet = b"\x03\0\0\x37\x32\xe0\0\0\0\0\0\x01\x08\x08\0\x03\0\0\0\x06\0\x24\0".to_vec();
     packet.extend(b"0123456789\r\n3456".iter().chain(&[0; 16]));
     let request = ConnectionRequest::decode(&packet).unwrap();

@@ -67,7 +67,7 @@ pub(super) fn connection(packet: &[u8], code: u8, pdu: Pdu) -> Result<Reader<'_>
     if found & 0xf0 != code {
         return Err(RdpPacketError::OutOfOrder { due: pdu, found });
     }
-    // The references, which mean nothing over TCP, and the class.
+    // Skips the references, which mean nothing over TCP, and checks the class.
     reader.take(4)?;
     match reader.u8()? & 0xf0 {
         0 => Ok(reader),

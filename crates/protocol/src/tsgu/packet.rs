@@ -9,7 +9,7 @@ const HEAD_BYTES: usize = 8;
 const NAMES_MAX: usize = 16;
 /// Maximum length in bytes of a host name, and of the client's name.
 const NAME_BYTES_MAX: usize = 1_024;
-/// Field flag of a tunnel with a cookie; `FIELD_REAUTH` is that of one that re-authenticates.
+/// Field flag of a tunnel with a cookie.
 const FIELD_COOKIE: u16 = 0x1;
 const FIELD_REAUTH: u16 = 0x2;
 
@@ -223,7 +223,7 @@ impl Packet {
                     authentication,
                 }
             }
-            // The content is not used.
+            // Ignores the content, because this authentication is never offered.
             TsguPacketType::EXTENDED_AUTHENTICATION => return Ok(Packet::ExtendedAuthentication),
             TsguPacketType::TUNNEL_CREATE => tunnel_create(&mut fields)?,
             TsguPacketType::TUNNEL_AUTHORISE => {

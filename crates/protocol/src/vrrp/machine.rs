@@ -244,7 +244,7 @@ impl VirtualRouter {
         self.enter(ctx, VrrpState::Backup, why);
     }
 
-    /// Returns a number below 8, which is different for most source addresses.
+    /// Returns the last byte of the source address modulo 8; zero without a source address.
     fn place_among_sources(&self) -> u32 {
         let last = match self.source {
             Some(IpAddr::V4(source)) => source.octets().last().copied(),

@@ -27,11 +27,13 @@ const CONTEST_PAUSE: Duration = Duration::from_secs(1);
 /// follow pauses that double. Otherwise two routers that drop each other's adverts would respond
 /// to each announcement with another.
 const FOREIGN_BURST: u32 = 2;
-/// Length of the first such pause, in intervals.
+/// Length of the first pause between contests of an address that another machine uses, in advert
+/// intervals.
 const FOREIGN_INTERVALS: u32 = 4;
-/// Maximum length of such a pause.
+/// Maximum pause between contests of an address that another machine uses.
 const FOREIGN_PAUSE_MOST: Duration = Duration::from_secs(3_600);
-/// Time without use by other machines after which the pauses start again.
+/// Time without use of an address by other machines after which the pauses between contests start
+/// again.
 const FOREIGN_CALM: Duration = Duration::from_secs(7_200);
 /// Number of times that addresses deleted by another program are restored at once.
 const PUT_BACK_BURST: u32 = 5;
@@ -45,15 +47,13 @@ pub(super) struct Rule {
     /// After a suspension: listens until this instant before it sends adverts.
     listen_until: Option<Time>,
     again_at: Option<Time>,
-    /// Rate limit of announcements in contests. `contest_told` is the time of the last one,
-    /// `contest_at` that of the next one.
+    /// Rate limit of announcements in contests.
     contests: Pace,
     contest_told: Option<Time>,
     contest_at: Option<Time>,
     /// Time of the repeated announcements after a contest.
     contest_again_at: Option<Time>,
-    /// Number of contests because another machine used an address; `foreign_at` is the time of the
-    /// last such use.
+    /// Number of contests because another machine used an address.
     foreign: u32,
     foreign_at: Option<Time>,
     refresh_at: Option<Time>,

@@ -164,8 +164,8 @@ struct Meter {
 pub(super) struct Meters {
     meters: [Meter; FLOODS],
     now_ms: u32,
-    /// Pieces of useful work so far. `bulk` counts streams that ended and each KiB of long DATA
-    /// frames, `ended` only streams that ended normally.
+    /// Number of pieces of useful work so far: streams that ended normally, and DATA frames with
+    /// content.
     work: u32,
     bulk: u32,
     ended: u32,

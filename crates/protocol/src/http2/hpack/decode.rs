@@ -16,13 +16,13 @@ pub struct Decoder {
     update_due: bool,
 }
 
-/// Table size updates at the start of a block: the smallest and the last
+/// Maximum number of table size updates at the start of a block: the smallest size and the last one
 /// (RFC 7541, section 4.2).
 const UPDATES_MAX: u32 = 2;
 
-/// A header block may unpack to this many times the limit of the list, or its own length. A list
-/// slightly above the limit is answered with 431; a block that was built to cost time (a bomb) is
-/// not decoded to its end.
+/// Multiple of the list's size limit that a header block may unpack to, in addition to
+/// `UNPACKED_BLOCKS` times its own length. A list slightly above the limit is answered with 431; a
+/// block that was built to cost time (a bomb) is not decoded to its end.
 const UNPACKED_LIMITS: usize = 8;
 const UNPACKED_BLOCKS: usize = 16;
 

@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn padding_is_at_most_seven_ones() {
-        // 'a' is 00011.
+        // The code of the letter a is 00011.
         assert_eq!(decoded(&[0b0001_1111]), Ok(b"a".to_vec()));
         for zero in [0b0001_1110, 0b0001_1011, 0b0001_1101] {
             assert_eq!(decoded(&[zero]), Err(HpackError::HuffmanPadding));

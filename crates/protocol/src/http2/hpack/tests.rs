@@ -217,7 +217,8 @@ fn invalid_header_blocks_are_refused() {
         ("00 81 00 00", HuffmanPadding),
         ("00 82 1f ff 00", HuffmanPadding),
         ("00 84 ff ff ff ff 00", HuffmanEos),
-        // 4097, and a number too large for an integer.
+        // Updates of the table size to 4097, which is above the limit, and to a number too large
+        // for an integer.
         ("3f e2 1f", TableSize),
         ("3f ff ff ff ff ff 0f", Integer),
         ("82 20", TableSizeMisplaced),

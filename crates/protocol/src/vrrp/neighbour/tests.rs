@@ -52,7 +52,7 @@ fn announcements_are_keepaliveds_byte_by_byte() {
     for (address, router, hex) in ANNOUNCEMENTS {
         assert_eq!(announce(A, ip(address), router), bytes(hex), "{address}");
     }
-    // From an interface with a virtual MAC.
+    // An announcement from an interface with a virtual MAC.
     let hex = "ffffffffffff00005e0001340806000108000604000100005e0001340a090065\
                ffffffffffff0a090065";
     let virtual_mac = [0, 0, 0x5e, 0, 1, 0x34];
@@ -142,7 +142,7 @@ fn probe_contains_the_senders_address() {
                 );
                 assert!(claimed.is_conflict(&[A]));
             }
-            // A host that only wants the address does not have it.
+            // A host that only probes for the address does not have it.
             None => {
                 assert_eq!(claimed.manner, Manner::Probes);
                 assert!(!claimed.is_conflict(&[A]));

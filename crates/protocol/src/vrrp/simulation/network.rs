@@ -15,7 +15,7 @@ pub struct VrrpSimulatedNetwork {
     pub loss: u64,
     /// Percentage of packets that are duplicated.
     pub double: u64,
-    /// Minimum delay of a packet; `jitter_ns` is the maximum random addition.
+    /// Minimum delay of a packet.
     pub delay_ns: u64,
     pub jitter_ns: u64,
     /// Time since which nothing is lost from one machine to another.

@@ -50,7 +50,7 @@ pub struct VrrpSimulationPlan {
     pub settings: Vec<Settings>,
     pub interval_ns: u64,
     pub steps: Vec<(u64, Disturbance)>,
-    /// Time at which all faults end; the history ends at `ends_at`.
+    /// Time at which all faults end.
     pub healed_at: u64,
     pub ends_at: u64,
     /// If set, the kernel removes the addresses when no process has renewed them for this time.

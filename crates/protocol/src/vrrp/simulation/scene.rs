@@ -50,8 +50,7 @@ pub struct VrrpSimulatedHost {
     pub master_since: u64,
     /// End of the last suspension since the start of the process; 0: none.
     pub awake_since: u64,
-    /// End of the last suspension longer than 1.3 advert intervals. `pauses` counts such
-    /// suspensions since the last advert of at least this machine's priority.
+    /// End of the last suspension longer than 1.3 advert intervals.
     pub slept_until: u64,
     pub pauses: u32,
     /// Number of ends of the process, by which events for an earlier process are ignored.
