@@ -12,14 +12,14 @@ struct NotRegular;
 pub struct RegexPattern {
     pub pattern: String,
     /// The pattern contains `$`, which `regex` matches only at the end of the subject, so a subject
-    /// that ends with a newline needs the other engine.
+    /// that ends with a newline needs the backtracking machine.
     pub has_line_end: bool,
     /// The pattern contains `^`, which `regex` matches only at the start of the subject, so a
-    /// search in the middle of a line needs the other engine.
+    /// search in the middle of a line needs the backtracking machine.
     pub has_line_start: bool,
 }
 
-/// Returns the pattern; `None` when only the other engine can match the tree.
+/// Returns the pattern; `None` when only the backtracking machine can match the tree.
 pub fn linear(tree: &Tree) -> Option<RegexPattern> {
     if tree.newline != Newline::Lf || tree.not_empty || tree.not_empty_at_start {
         return None;

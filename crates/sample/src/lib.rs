@@ -1,5 +1,5 @@
-//! A complete part of the platform as an example: parses `counter` sections, runs a role that
-//! counts, and shows the counts by its own command.
+//! Implements a complete part of the platform as an example: parses `counter` sections, runs a role
+//! that counts, and shows the counts by its own command.
 
 use configuration::{
     ConfigurationPart, Context, Exchange, ObjectCount, RoleInput, RoleInterface, SectionTable,

@@ -17,7 +17,7 @@ struct SampleFixture {
     program: PathBuf,
 }
 
-/// A supervisor; it is ended with the test.
+/// A supervisor, which is ended with the test.
 struct SupervisorProcess(Child);
 
 impl Drop for SupervisorProcess {
@@ -254,7 +254,7 @@ fn a_cluster_shows_how_the_part_is_on_each_member() {
     assert!(shows("visitors counting"));
     let json = bed.good(&["cluster", "status", "--json"]);
     assert!(json.contains("\"part\":\"counter\""), "{json}");
-    // A role that does not respond is a part in trouble.
+    // The part of a role that does not respond is shown as unknown.
     let role = bed.role().unwrap();
     end(role, Signal::SIGSTOP);
     assert!(shows("unknown"));

@@ -1,6 +1,6 @@
 //! Parses the fields of a certificate that OpenSSL's rules evaluate, and verifies the signatures of
-//! certificates and CRLs. RSA with SHA-1 is verified, but reported as weak. [`super::chain`] decides
-//! by the results.
+//! certificates and CRLs. RSA with SHA-1 is verified, but reported as weak. [`super::chain`]
+//! decides by the results.
 
 use super::der::{self, BOOLEAN, Der, Element, INTEGER, OCTET_STRING, OID, SEQUENCE};
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};

@@ -1,7 +1,7 @@
 //! Ends connections with other nodes when the cluster no longer accepts the node at the other end:
 //! the node was removed, or no current CA certifies it. A handshake verifies the certificate once;
-//! [`ConnectionRegistry`] verifies the certificates of all connections again whenever the cluster publishes a
-//! change.
+//! [`ConnectionRegistry`] verifies the certificates of all connections again whenever the cluster
+//! publishes a change.
 //!
 //! The other node is not contacted: the descriptor is shut down, so that its reader and its writer
 //! see the end of the connection at once.
@@ -114,7 +114,7 @@ impl ConnectionRegistry {
     }
 
     /// Registers a connection with TLS. Returns the name of the node that owns the certificate, and
-    /// the bond; `None` when it is no current node.
+    /// the permission of the connection; `None` when no current node owns it.
     pub(crate) fn by_chain(
         self: &Arc<Self>,
         socket: BorrowedFd<'_>,
@@ -213,7 +213,7 @@ mod tests {
         assert!(is_over(&mut gone) && is_over(&mut gone_far) && is_over(&mut plain));
         assert!(first.is_revoked() && third.is_revoked());
         assert!(!second.is_revoked() && !is_over(&mut stays));
-        // Each connection is closed by its own end, as without a bond.
+        // The end of a connection removes it from the registry.
         drop((first, third));
         assert_eq!(bonds.lock().all.len(), 1);
     }

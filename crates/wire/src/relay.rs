@@ -23,7 +23,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 const PROBE: Duration = Duration::from_secs(5);
 const PROBES_MAX: u32 = 127;
 /// Time after which a client is closed when its machine acknowledges nothing. A client that
-/// acknowledges data but accepts nothing has until `gone`.
+/// acknowledges data but accepts nothing has [`RelayPeer::close_timeout`].
 const VANISHED: Duration = Duration::from_secs(30);
 /// Maximum time for the other side to close the connection after this side has.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
@@ -212,7 +212,8 @@ impl Relay {
         }
     }
 
-    /// Forwards bytes to the network. Returns whether there were any.
+    /// Forwards bytes to the network. Returns whether bytes or the end were read, or bytes were
+    /// sent.
     fn forward_to_network(&mut self) -> bool {
         if self.is_deaf {
             return false;
@@ -235,7 +236,8 @@ impl Relay {
         carried.unwrap_or_default()
     }
 
-    /// Forwards bytes from the network. Returns whether there were any.
+    /// Forwards bytes from the network. Returns whether bytes or the end were read, or bytes were
+    /// sent.
     fn forward_from_network(&mut self) -> Result<bool, Errno> {
         let moved = self.back.fill(&mut self.wire)?;
         let drained = if self.is_refused {
@@ -271,13 +273,13 @@ impl Relay {
         true
     }
 
-    /// Returns whether a client has disconnected while the volume accepts none of its data: the
-    /// volume may itself wait until the client accepts its replies.
+    /// Returns whether the peer is a client to which nothing can be sent any longer. The relay then
+    /// need not wait for the volume, which may itself wait until the client accepts its replies.
     fn is_abandoned(&self) -> bool {
         self.peer == RelayPeer::Client && self.is_deaf
     }
 
-    /// Waits until bytes can be forwarded or the network ends.
+    /// Waits until bytes can be forwarded, the network ends, or a timeout has passed.
     fn wait_until_ready(&mut self) {
         let mut network = PollFlags::empty();
         let mut local = PollFlags::empty();
