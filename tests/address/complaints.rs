@@ -1,12 +1,12 @@
-//! Frequent complaints of users of virtual addresses, a scenario each, in which Evenkeel must not
-//! fail. Where keepalived 2.2.7 fails every time, a second scenario shows that. If such a scenario
-//! no longer fails, keepalived has improved, and the comparison has to be revised.
+//! Tests frequent complaints of users of virtual addresses, a scenario each, in which Evenkeel must
+//! not fail. Where keepalived 2.2.7 fails every time, a second scenario shows that. If such a
+//! scenario no longer fails, keepalived has improved, and the comparison has to be revised.
 
 use crate::address::site::{Router, Running, SOON, Site, VIP, Vrrp};
 use lab::{BusyProcessors, CapturedFrame, Signal, eventually};
 use std::time::Duration;
 
-/// A pair whose first machine is master.
+/// Starts a pair of machines, and waits until the first one is master and the second one backup.
 fn pair(name: &str, router: Router, vrrp: &Vrrp) -> (Site, Running, Running) {
     let site = Site::new(name);
     let high = site.alpha.run(router, &vrrp.priority(200).text());
@@ -16,8 +16,8 @@ fn pair(name: &str, router: Router, vrrp: &Vrrp) -> (Site, Running, Running) {
     (site, high, low)
 }
 
-/// Waits until a machine that counts intervals must have acted. No timeout: the wait only gives an
-/// undesired effect the time to happen.
+/// Waits until `node` has sent `count` further adverts, so that an undesired effect has the time to
+/// happen.
 fn intervals(site: &Site, node: &crate::address::site::Node, count: usize) {
     let before = site.adverts(node).len();
     let later = || site.adverts(node).len() >= before + count;
@@ -32,9 +32,9 @@ fn announcements(site: &Site, from: &crate::address::site::Node) -> usize {
     frames.iter().filter(about).count()
 }
 
-/// Both machines own the address for a while, and the neighbours have learned of the second last.
-/// When adverts pass again, the second one becomes backup with the first advert that it receives.
-/// Returns whether the neighbours are then updated, so that the address is served.
+/// Partitions the machines, so that both own the address and the neighbours learn that of the
+/// second machine last. After the partition, the second machine becomes backup with the first
+/// advert that it receives. Returns whether the first machine then announces the address again.
 fn announced_after_a_partition(router: Router) -> bool {
     let site = Site::new("partition");
     // The second router sends adverts so rarely that it always receives one first.
@@ -53,7 +53,7 @@ fn announced_after_a_partition(router: Router) -> bool {
         .partition(&[&[&alpha.host], &[&beta.host]])
         .unwrap();
     assert!(site.owned_by(VIP, &["alpha", "beta"]), "{}", low.said());
-    // The blocks of announcements that follow a takeover are over.
+    // Waits for the end of the announcements that follow a takeover.
     assert!(eventually(SOON, || announcements(&site, beta) >= 10));
     intervals(&site, beta, 1);
     site.capture.clear();
@@ -127,8 +127,8 @@ fn busy_processors_do_not_make_the_address_flap() {
     assert_eq!(takeovers_under_load(Router::Evenkeel, 8), 0);
 }
 
-/// The configuration is read again with one more address: who was master stays
-/// it, and the address is served all the while.
+/// Reloads both machines with one more address. Returns an error if the address moved, an advert of
+/// priority zero was sent, or a poll of the address got no response.
 fn reload(router: Router) -> Result<(), String> {
     let vrrp = Vrrp::new(3).advert("0.1");
     let (site, high, low) = pair("reload", router, &vrrp);
@@ -225,7 +225,7 @@ fn killed_role_restarts_without_a_gap() {
     assert_eq!(site.owners(VIP), ["alpha"]);
 }
 
-/// Removes the address by hand, and waits until it is restored.
+/// Deletes the address from the first machine with `ip`, and waits until the machine restores it.
 fn put_back(router: Router) -> (Site, Running, Running) {
     let (site, high, low) = pair("deleted", router, &Vrrp::new(3));
     let at = site.alpha.at.name();
@@ -254,8 +254,8 @@ fn deleted_address_is_restored_by_its_owner() {
     assert!(watcher.wait_for(Some("alpha"), 20, SOON));
 }
 
-/// A master is suspended until the other machine has taken over, and then resumed. With `nopreempt`
-/// it must stay backup. Returns whether the other one kept the address.
+/// Suspends a master until the other machine has taken over, and then resumes it. With `nopreempt`
+/// it must stay backup. Returns whether the other machine kept the address.
 fn kept_from_a_frozen_master(router: Router) -> bool {
     let vrrp = Vrrp::new(3).more("nopreempt");
     let site = Site::new("frozen");

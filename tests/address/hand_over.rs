@@ -1,5 +1,5 @@
-//! Planned hand-overs with the whole program: proxy and virtual address of both machines from one
-//! file. Requests in progress complete, and no new connection fails.
+//! Tests planned hand-overs with the whole program: proxy and virtual address of both machines from
+//! one file. Requests in progress complete, and no new connection fails.
 
 use crate::address::site::{Node, Running, SOON, Site};
 use crate::program::binary;
@@ -18,8 +18,8 @@ const VIP: &str = "10.60.0.100";
 const SLOW: Duration = Duration::from_secs(1);
 const SLOW_CLIENTS: u32 = 4;
 
-/// New connections often enough to meet every moment of a move. Each may take long:
-/// a machine that is busy is no failure.
+/// Pace of new connections: often enough to meet every moment of a move, with a long timeout,
+/// because a busy machine is no failure.
 const PACE: Pace = Pace {
     every: Duration::from_millis(10),
     patience: Duration::from_secs(20),
@@ -56,7 +56,7 @@ backend slow
     server origin 10.60.0.50:80
 ";
 
-/// Two machines with the same file, and a server behind them that takes its time.
+/// Two machines with the same file, and a server behind them that responds late.
 struct Pair {
     alpha: Running,
     beta: Running,
@@ -98,7 +98,7 @@ impl Pair {
             shown.contains(&format!("{VIP}:80"))
         };
         assert!(eventually(SOON, listens), "{}", beta.said());
-        // The proxy of beta counts as healthy after a while: no address is handed over to an
+        // Waits until the proxy of beta counts as healthy: no address is handed over to an
         // unhealthy one.
         let is_well = || {
             let mut address = Command::new(binary());
@@ -174,8 +174,7 @@ impl Pair {
     }
 }
 
-/// Requests that take their time, one after the other, each with a connection of its
-/// own.
+/// Sends slow requests one after the other, each over its own connection, until `over` is set.
 fn slow_requests(site: &Site, over: &AtomicBool) -> Vec<Result<u16, Failure>> {
     let mut outcomes = Vec::new();
     let mut probe = Probe::new(&site.client, service()).timeout(SOON);
@@ -186,7 +185,7 @@ fn slow_requests(site: &Site, over: &AtomicBool) -> Vec<Result<u16, Failure>> {
     outcomes
 }
 
-/// Requests on one connection, for as long as responses keep it.
+/// Sends quick requests over one connection until `over` is set.
 fn kept_alive_requests(site: &Site, over: &AtomicBool) -> Vec<Result<u16, Failure>> {
     let mut outcomes = Vec::new();
     let mut probe = Probe::new(&site.client, service()).timeout(SOON);
@@ -229,7 +228,7 @@ fn a_soft_stop_without_another_node_keeps_the_address_until_requests_have_finish
     lab::skip_unless_installed!("nft");
     let pair = Pair::start("whole-alone");
     pair.beta.stop();
-    // Longer than the others are waited for.
+    // The response takes longer than other nodes are waited for.
     pair.origin.set_behaviour(Behaviour::Delay(SLOW * 5));
     let before = pair.origin.request_count();
     let outcome = thread::scope(|scope| {

@@ -1,22 +1,22 @@
-//! Evenkeel and keepalived on one network, in both roles: the backup follows the adverts of the
-//! other program, and takes over when it must.
+//! Tests Evenkeel and keepalived on one network, in both roles: the backup follows the adverts of
+//! the other program, and takes over when it must.
 
 use crate::address::site::{Router, SOON, Site, VIP, VIP6, Vrrp};
 use lab::{CapturedFrame, eventually};
 use std::time::Duration;
 
-/// The priority in an advert: of both versions at the same place.
+/// Returns the priority of an advert, which is at the same offset in both versions of VRRP.
 fn priority(frame: &CapturedFrame) -> u8 {
     frame.payload()[2]
 }
 
-/// Start, preemption, a clean stop and the return, in the sight of a capture.
+/// Checks the start of a pair, preemption, a clean stop, the return, and a power failure.
 fn a_pair_shares(name: &str, alpha: Router, beta: Router, vrrp: &Vrrp) {
     let site = Site::new(name);
     let vip = vrrp.vip();
     let low = site.beta.run(beta, &vrrp.priority(100).text());
     assert!(site.owned_by(vip, &["beta"]), "{}", low.said());
-    // The better one takes it, and the other one yields.
+    // The machine with the higher priority becomes master, and the other one yields.
     let high = site.alpha.run(alpha, &vrrp.priority(200).text());
     assert!(site.owned_by(vip, &["alpha"]), "{}", high.said());
     assert!(high.says("(VI_1) Entering MASTER STATE", 1));
@@ -38,11 +38,11 @@ fn a_pair_shares(name: &str, alpha: Router, beta: Router, vrrp: &Vrrp) {
         let goodbye = goodbye.expect("an advert of priority zero");
         let first = &site.adverts(&site.beta)[0];
         let took = first.at.saturating_duration_since(goodbye.at);
-        // Three intervals and the skew is what silence would have cost.
+        // After silence, the takeover would have taken at least three intervals.
         let silence: f64 = 3.0 * vrrp.advert.parse::<f64>().unwrap();
         assert!(took < Duration::from_secs_f64(silence), "{took:?}");
     }
-    // Back again.
+    // Alpha returns and becomes master again.
     let high = site.alpha.run(alpha, &vrrp.priority(200).text());
     assert!(site.owned_by(vip, &["alpha"]), "{}", high.said());
     // A master that dies with its cable is noticed by its silence.
@@ -90,7 +90,7 @@ fn nopreempt_owner_stays_with_either_program() {
         assert!(site.owned_by(VIP, &["beta"]), "{}", low.said());
         let high = site.alpha.run(alpha, &vrrp.priority(200).text());
         assert!(high.says("Entering BACKUP STATE", 1), "{}", high.said());
-        // Ten times as long as it would take to preempt.
+        // Waits ten times as long as a preemption would take.
         let seen = site.adverts(&site.beta).len();
         assert!(eventually(SOON, || site.adverts(&site.beta).len() > seen + 40));
         assert_eq!(site.owners(VIP), ["beta"], "{}", high.said());

@@ -1,4 +1,4 @@
-//! Scenarios of virtual addresses.
+//! Contains the scenarios of virtual addresses, and their setup.
 
 pub mod complaints;
 pub mod hand_over;

@@ -10,7 +10,7 @@ use lab::{CapturedFrame, Talk, eventually};
 
 const ETHERNET_BYTES: usize = 14;
 
-/// A frame without what its sender may choose.
+/// Returns the bytes of a frame, with zeroes in the fields that its sender may choose.
 fn bytes(frame: &CapturedFrame) -> Vec<u8> {
     let mut bytes = frame.bytes[..ETHERNET_BYTES].to_vec();
     let mut packet = frame.packet().to_vec();
@@ -26,7 +26,7 @@ fn bytes(frame: &CapturedFrame) -> Vec<u8> {
     bytes
 }
 
-/// Each kind of frame once, in the order of their first appearance.
+/// Returns the different frames that `keep` selects, in the order of their first appearance.
 fn distinct(frames: &[CapturedFrame], keep: impl Fn(&CapturedFrame) -> bool) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for frame in frames.iter().filter(|frame| keep(frame)) {

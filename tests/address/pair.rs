@@ -1,5 +1,5 @@
-//! The two machines of a small business in 2011: proxy and virtual addresses in one program, from
-//! the original files, and from one file of Evenkeel for both machines.
+//! Tests the two machines of a small business in 2011: proxy and virtual addresses in one program,
+//! from the original files, and from one file of Evenkeel for both machines.
 
 use crate::address::site::{Node, Running, SOON, Site};
 use crate::program::binary;
@@ -74,7 +74,7 @@ fn serves(site: &Site) -> bool {
     VIPS.iter().all(|vip| page(vip) && tunnel(vip))
 }
 
-/// The owner and its cable fail while a client sends requests; then both return.
+/// Powers the owner off, and checks that the other machine serves; then starts the owner again.
 fn survives(site: &Site, start: impl Fn(&Node) -> Running) {
     let (alpha, beta) = (start(&site.alpha), start(&site.beta));
     for vip in VIPS {

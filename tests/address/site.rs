@@ -1,5 +1,5 @@
-//! Setup of the scenarios with virtual addresses: two machines and a client on a switch, with
-//! either program on each machine.
+//! Sets up the scenarios with virtual addresses: two machines and a client on a switch, with either
+//! program on each machine.
 
 use crate::program::binary;
 use lab::{
@@ -28,7 +28,7 @@ pub enum Router {
 }
 
 impl Router {
-    /// A command that takes keepalived's flags.
+    /// Returns a command of this program that accepts keepalived's flags.
     pub fn command(self) -> Command {
         match self {
             Router::Evenkeel => {
@@ -107,19 +107,19 @@ impl Site {
         owners.map(Node::name).collect()
     }
 
-    /// Waits until exactly these have it.
+    /// Waits until exactly these machines have the address; returns false after [`SOON`].
     pub fn owned_by(&self, vip: &str, owners: &[&str]) -> bool {
         eventually(SOON, || self.owners(vip) == owners)
     }
 
-    /// A client that looks at the address all the time.
+    /// Starts a client that connects to the address again and again.
     pub fn watch(&self, vip: &str) -> Watcher {
         let address: IpAddr = vip.parse().unwrap();
         let service = SocketAddr::new(address, PORT);
         Watcher::start(&self.client, service, Pace::default()).unwrap()
     }
 
-    /// The adverts of one machine that the client's cable has carried.
+    /// Returns the adverts of one machine that were captured.
     pub fn adverts(&self, node: &Node) -> Vec<CapturedFrame> {
         let mut adverts = self.capture.frames_of(lab::Talk::Vrrp);
         let own = node.addresses();
@@ -146,7 +146,7 @@ impl Node {
         ]
     }
 
-    /// The Ethernet address of its interface.
+    /// Returns the Ethernet address of the machine's interface.
     pub fn ethernet(&self) -> [u8; 6] {
         let shown = self
             .host
@@ -211,7 +211,7 @@ impl Node {
 /// A running program on a machine.
 #[derive(Debug)]
 pub struct Running {
-    // Before the directory that it writes to: fields drop in this order.
+    // Precedes the directory that the process writes to, because fields are dropped in this order.
     pub process: LabProcess,
     scratch: ScratchDirectory,
     config: PathBuf,
@@ -248,7 +248,7 @@ impl Running {
         eventually(SOON, || self.said().matches(text).count() >= times)
     }
 
-    /// The file that it was started with.
+    /// Returns the path of the configuration with which the program was started.
     pub fn config(&self) -> &Path {
         &self.config
     }
@@ -257,7 +257,7 @@ impl Running {
         self.scratch.path()
     }
 
-    /// Stops it as an administrator would, and waits for its end.
+    /// Sends SIGTERM to the program, and waits for its end.
     pub fn stop(&self) {
         self.process.signal(lab::Signal::TERM).unwrap();
         let exit = self.process.wait(SOON);
@@ -265,7 +265,7 @@ impl Running {
     }
 }
 
-/// An instance as both programs understand it.
+/// A `vrrp_instance` that both programs accept.
 #[derive(Clone, Debug)]
 pub struct Vrrp {
     pub version: u8,
@@ -273,7 +273,7 @@ pub struct Vrrp {
     pub six: bool,
     pub advert: &'static str,
     pub priority: u8,
-    /// Lines of the instance besides.
+    /// Further lines of the instance.
     pub more: &'static str,
 }
 

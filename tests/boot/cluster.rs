@@ -1,4 +1,4 @@
-//! Two nodes of a cluster that boot one machine, whichever node is available.
+//! Tests two nodes of a cluster that boot one machine, whichever node is available.
 
 use crate::boot::site::{MAC, image};
 use crate::cluster::site::{SOON, Site, configuration};
@@ -19,7 +19,8 @@ boot lan
 \tmachine node8 mac 52:54:00:00:00:08 image rescue once
 ";
 
-/// The words of an image, with further ones before its command line.
+/// Returns the words of an `image` line that boots a kernel, with `more` before the kernel's
+/// command line.
 pub fn boots(image: &Image, more: &str) -> String {
     format!(
         "kernel {} initrd {} {more} append console=ttyS0 quiet panic=-1",
@@ -47,8 +48,8 @@ impl Pair {
         })
     }
 
-    /// A cluster whose configuration has these lines, too: `{alpha}` and `{beta}` in them are directories
-    /// of the nodes.
+    /// Creates a cluster whose configuration has these lines, too: `{alpha}` and `{beta}` in them
+    /// are directories of the nodes.
     pub fn with(name: &str, lines: &str) -> Pair {
         let site = Site::new(name);
         let machine = Diskless::new(&site.lab, &site.lan, "diskless").unwrap();
@@ -109,7 +110,7 @@ fn node_leases_the_range_of_an_absent_node() {
     };
     pair.site.alpha.kill();
     pair.shows("beta", &["answers", "parts held 2 of 2"]);
-    // Without another node beta leads: what was booted once before is not known there.
+    // Beta lists node8, which boots its image only once, with its disk.
     let list = pair.site.beta.command(&["boot", "list"]).text();
     let once = list
         .lines()

@@ -1,4 +1,4 @@
-//! DHCP with real clients, a real relay and real other servers.
+//! Tests DHCP with real clients, a real relay and real other servers.
 
 use crate::boot::dhcp_site::{BootSite, Client, SOON};
 use lab::{

@@ -1,4 +1,4 @@
-//! Setup of the DHCP scenarios: a server, and its clients on the same switch.
+//! Sets up the DHCP scenarios: a server, and its clients on the same switch.
 
 use crate::program::binary;
 use lab::{Interface, Lab, LabHost, LabProcess, ScratchDirectory, Switch, eventually};
@@ -40,7 +40,7 @@ pub struct Client {
 }
 
 impl BootSite {
-    /// A server with 10.60.0.1, on which nothing runs yet.
+    /// Creates a server with 10.60.0.1, on which nothing runs yet.
     pub fn new(name: &str) -> BootSite {
         let lab = Lab::new(name).unwrap();
         let lan = lab.switch("lan").unwrap();
@@ -60,7 +60,7 @@ impl BootSite {
         self.scratch.path().join("boot.cfg")
     }
 
-    /// A path that only this site has.
+    /// Returns a path in the temporary directory of this site.
     pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
@@ -96,7 +96,7 @@ impl BootSite {
         self.program = Some(self.server.spawn(command).unwrap());
     }
 
-    /// Ends the program as a loss of power would.
+    /// Kills the program with all its processes.
     pub fn kill(&mut self) {
         if let Some(program) = self.program.take() {
             program.kill_tree();
@@ -107,7 +107,7 @@ impl BootSite {
         self.program.as_ref().unwrap()
     }
 
-    /// Returns what a command of ours prints.
+    /// Runs an `evenkeel` command on the server; returns its output or error.
     pub fn ours(&self, words: &[&str]) -> String {
         let mut command = Command::new(binary());
         command.args(words);
@@ -152,7 +152,7 @@ impl BootSite {
         assert!(good, "no '{text}' in:\n{shown}\n{said}");
     }
 
-    /// Waits until what a machine was answered has a text.
+    /// Waits until `evenkeel boot why` prints a text for the client.
     pub fn why(&self, client: &Client, text: &str) {
         let mac = client.mac();
         let mut shown = String::new();
@@ -163,7 +163,7 @@ impl BootSite {
         assert!(good, "no '{text}' in:\n{shown}");
     }
 
-    /// A client on the network of the server.
+    /// Creates a client on the network of the server.
     pub fn client(&self, name: &str) -> Client {
         Client::new(&self.lab, &self.lan, name)
     }
@@ -179,7 +179,7 @@ impl Client {
         Client { host, at, scratch }
     }
 
-    /// The address of its card.
+    /// Returns the MAC address of the client.
     pub fn mac(&self) -> String {
         let text = self
             .host
@@ -233,7 +233,7 @@ impl Client {
         bound.map(str::to_owned)
     }
 
-    /// A udhcpc that stays, and renews or releases when it gets a signal.
+    /// Starts a udhcpc that stays, and renews or releases when it gets a signal.
     pub fn stays(&self) -> LabProcess {
         let script = self.script();
         let words = [
@@ -242,7 +242,8 @@ impl Client {
         self.host.spawn(self.command("udhcpc", &words)).unwrap()
     }
 
-    /// Waits until a line begins so, and returns its address.
+    /// Waits until the client has recorded a line that begins with `event`; returns the rest of the
+    /// line.
     pub fn hears(&self, event: &str) -> String {
         let mut heard = None;
         let good = eventually(SOON, || {
@@ -284,7 +285,7 @@ impl Client {
         drop(program);
         address
     }
-    /// The IPv6 address that dhclient gets. None: it has ended without one.
+    /// Returns the IPv6 address that dhclient gets; None if it ends without one.
     pub fn asks6(&self) -> Option<String> {
         let at = |name: &str| self.scratch.path().join(name).display().to_string();
         let (script, leases, pid) = (self.script(), at("leases6"), at("pid6"));

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Time of an emulated Debian to its login prompt, beside other tests.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
-/// Builds into this directory, and returns the lines to copy.
+/// Builds a system in this directory; returns the configuration lines that the command prints.
 #[track_caller]
 fn build(directory: &Path) -> String {
     let mut command = Command::new(binary());
@@ -45,7 +45,7 @@ fn a_debian_is_built_twice_with_the_same_bytes_and_boots_with_its_root_on_the_no
         .map(|one| one.unwrap().file_name())
         .collect();
     assert_eq!(names.len(), 3, "{names:?}");
-    // As an operator copies them, with the overlays here.
+    // Uses the printed lines, with the overlays in a temporary directory.
     let overlays = scratch.path().join("overlays").display().to_string();
     let lines = lines.replace("/var/lib/evenkeel/overlays", &overlays);
     let machine = "\tmachine node7 mac 52:54:00:00:00:07 address 10.20.0.107 image one\n";

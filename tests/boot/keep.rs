@@ -1,6 +1,6 @@
-//! Persistent overlays: the changes of a machine to a common disk survive its boots, a restart of
-//! the role and a reload. Only an order discards them. The machine is a host that fetches its
-//! script and uses the disk by NBD.
+//! Tests persistent overlays: the changes of a machine to a common disk survive its boots, a
+//! restart of the role and a reload. Only an order discards them. The machine is a host that
+//! fetches its script and uses the disk by NBD.
 
 use crate::boot::site::{BootSite, MAC};
 use lab::BOOT_MAX;

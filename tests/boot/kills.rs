@@ -1,7 +1,7 @@
-//! A node dies while it boots a machine, or while the machine runs from one of its disks. The
-//! machine continues at the other node. In each scenario only alpha receives the packets of the
-//! machine, until it dies in a phase that its record of the machine's requests (`evenkeel boot
-//! why`) shows.
+//! Tests that a machine continues at the other node when a node dies while it boots the machine, or
+//! while the machine runs from one of its disks. In each scenario only alpha receives the packets
+//! of the machine, until it dies in a phase that its record of the machine's requests (`evenkeel
+//! boot why`) shows.
 
 use crate::boot::cluster::{Pair, boots};
 use crate::boot::site::{MAC, image};
@@ -92,7 +92,7 @@ impl KillScenario {
         );
     }
 
-    /// Alpha dies, and beta receives the machine's packets.
+    /// Kills alpha or powers it off; from then on beta receives the machine's packets.
     fn dies(&mut self, death: Death) {
         match death {
             Death::Killed => self.pair.site.alpha.kill(),
@@ -123,13 +123,13 @@ impl KillScenario {
         assert!(eventually(BOOT_MAX, lost), "{}", listed());
     }
 
-    /// Blocks the files of alpha.
+    /// Blocks the port at which alpha serves files by HTTP.
     fn without_http(&self) -> FirewallBlock {
         let filter = PacketFilter::all().port(TransportProtocol::Tcp, 7447);
         self.pair.site.alpha.host.block(&filter).unwrap()
     }
 
-    /// The machine boots, with files of beta.
+    /// Waits until the machine has booted, and checks that beta served its kernel.
     #[track_caller]
     fn boots_from_beta(&self, machine: &Booting) {
         machine.boots("of=root");
@@ -138,7 +138,7 @@ impl KillScenario {
     }
 }
 
-/// The lines of an image that a machine fetches for some seconds.
+/// Returns the line of an image so large that a machine fetches it for some seconds.
 fn large(image: &Image, scratch: &ScratchDirectory) -> String {
     let path = scratch.path().join("zeroes");
     // The kernel skips zeroes behind its initial RAM disk.
@@ -204,7 +204,7 @@ fn a_node_dies_between_its_offer_and_its_ack() {
     scene.boots_from_beta(&machine);
 }
 
-/// Alpha dies while the machine fetches the last file.
+/// Lets alpha die while the machine fetches the last file.
 fn dies_in_http(name: &str, death: Death) {
     let Some(image) = image() else {
         return;
@@ -233,7 +233,7 @@ fn a_machine_whose_node_loses_its_power_in_the_middle_of_a_file_boots_from_the_o
     dies_in_http("kills-http-off", Death::PowerOff);
 }
 
-/// A disk whose boot sector reads for ever.
+/// Creates a disk whose boot sector reads forever; returns its configuration line.
 fn disk(scratch: &ScratchDirectory) -> String {
     let mut disk = vec![0; 16 << 20];
     disk[..BOOT_SECTOR.len()].copy_from_slice(BOOT_SECTOR);
@@ -266,7 +266,7 @@ fn reads(machine: &Booting) {
     );
 }
 
-/// Alpha dies while a machine runs from a disk of both nodes.
+/// Lets alpha die while a machine runs from a disk that both nodes serve.
 fn dies_with_a_disk(name: &str, by: &str, lines: &str, death: Death) {
     let scratch = ScratchDirectory::new().unwrap();
     let mut scene = KillScenario::new(name, &lines.replace("{disk}", &disk(&scratch)));

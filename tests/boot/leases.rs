@@ -1,5 +1,5 @@
-//! Machines with dynamic addresses at two nodes: after the failure of either node, each machine
-//! gets its address again from the other one.
+//! Tests machines with dynamic addresses at two nodes: after the failure of either node, each
+//! machine gets its address again from the other one.
 
 use crate::boot::cluster::Pair;
 use crate::boot::dhcp_site::{Client, SOON};
@@ -19,7 +19,7 @@ boot lan
 \tunknown menu
 ";
 
-/// Each client gets its own address again, and a new one gets another.
+/// Checks that each client gets its address again, and that a new client gets another one.
 #[track_caller]
 fn all_as_before(pair: &Pair, clients: &[Client], before: &[String], new: &str) {
     for (client, address) in clients.iter().zip(before) {
@@ -172,7 +172,7 @@ fn returned_node_frees_withheld_addresses() {
     let mut all = vec![asks(&pair, "one"), asks(&pair, "two")];
     pair.site.beta.kill();
     pair.shows("alpha", &["parts held 2 of 2"]);
-    // Beta does not know of this one.
+    // Beta does not know of this lease.
     all.push(asks(&pair, "three"));
     pair.site.alpha.kill();
     pair.site.beta.start();
@@ -200,7 +200,7 @@ fn range_moved_during_a_partition_withholds_nothing_later() {
     shares(&pair);
     pair.site.alpha.kill();
     pair.shows("beta", &["parts held 2 of 2"]);
-    // Of the part of beta, and one of that of alpha.
+    // Two addresses of beta's part of the range, and one of alpha's.
     let wants = ["10.60.0.131", "10.60.0.137", "10.60.0.121"];
     let clients =
         ["one", "two", "three"].map(|name| Client::new(&pair.site.lab, &pair.site.lan, name));
@@ -226,7 +226,7 @@ fn range_moved_during_a_partition_withholds_nothing_later() {
     all_as_before(&pair, &clients[..2], &before, "four");
 }
 
-/// The same with IPv6; `{six}` is its range.
+/// Configuration lines with IPv6; `{six}` is the range of IPv6 addresses.
 const SIX: &str = "
 boot lan
 \tinterface eth0
@@ -239,7 +239,7 @@ boot lan
 \tunknown menu
 ";
 
-/// The IPv6 address that dhclient gets now.
+/// Waits until dhclient gets an IPv6 address, and returns the address.
 fn asks6(client: &Client) -> String {
     let mut address = None;
     let asks = || {

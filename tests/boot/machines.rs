@@ -1,5 +1,5 @@
-//! Machines with every kind of firmware boot what the file says: QEMU with the real firmware and
-//! boot loaders.
+//! Tests that machines with every kind of firmware boot what the configuration says: QEMU with the
+//! real firmware and boot loaders.
 
 use crate::boot::site::{BootSite, MAC};
 use lab::Firmware;
@@ -46,7 +46,7 @@ fn a_machine_with_uefi_boots_by_http() {
     );
 }
 
-/// A machine that gets an address of IPv6 alone.
+/// Configuration lines of a machine that gets only an IPv6 address.
 const LINES_6: &str = "
 \tnetwork6 fd00:20::/64
 \timage rescue {boots} of=rescue
@@ -147,7 +147,7 @@ fn a_line_with_once_boots_its_image_a_single_time() {
         .unwrap()
         .boots("of=rescue");
     listed("its disk");
-    // Also for a role that begins.
+    // A restarted role still knows that the image was booted once.
     site.kill_role();
     site.shows(": answers");
     listed("its disk");

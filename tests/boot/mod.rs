@@ -1,4 +1,4 @@
-//! Scenarios of network boot.
+//! Contains the scenarios of network boot, and their setup.
 
 pub mod cluster;
 pub mod dhcp;

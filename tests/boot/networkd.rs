@@ -1,5 +1,5 @@
-//! DHCP over IPv4 and IPv6 with systemd-networkd as the client, in its own mount namespaces, which
-//! separate its state below /run and its bus from those of this machine.
+//! Tests DHCP over IPv4 and IPv6 with systemd-networkd as the client, in its own mount namespaces,
+//! which separate its state below /run and its bus from those of this machine.
 
 use crate::boot::dhcp_site::{BootSite, Client, SOON};
 use lab::{LabProcess, ScratchDirectory, Signal, eventually, installed, may_run, privileged};
@@ -65,7 +65,8 @@ impl Networkd {
         fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default()
     }
 
-    /// A file below its /run/systemd/netif.
+    /// Returns the content of a file below networkd's /run/systemd/netif; empty if it does not
+    /// exist.
     fn file(&self, name: &str) -> String {
         let pid = self.program.pid();
         let path = format!("/proc/{pid}/root/run/systemd/netif/{name}");
@@ -88,7 +89,7 @@ impl Networkd {
         assert!(came, "no {line}:\n{}\n{}", self.lease(), self.log());
     }
 
-    /// Waits until it has an address with this beginning, and returns it.
+    /// Waits until the client has an address with this beginning; returns the address.
     #[track_caller]
     fn address(&self, begins: &str) -> String {
         let mut address = None;
@@ -117,7 +118,7 @@ impl Networkd {
         assert!(eventually(SOON, ordered), "{}", self.log());
     }
 
-    /// Waits until its log has a text so often.
+    /// Waits until networkd's log contains a text at least this number of times.
     #[track_caller]
     fn logs(&self, text: &str, times: usize) {
         let came = eventually(SOON, || self.log().matches(text).count() >= times);

@@ -1,5 +1,5 @@
-//! Power control of the machines of a `boot` section: a real `ipmitool` with a simulated management
-//! controller, and a program.
+//! Tests the power control of the machines of a `boot` section: a real `ipmitool` with a simulated
+//! management controller, and a program.
 
 use crate::boot::site::BootSite;
 use lab::{Controller, ScratchDirectory};
@@ -49,7 +49,7 @@ fn machines_are_switched_by_their_controller_and_by_a_program() {
     is_shown(&site);
 }
 
-/// Powering a machine off is refused with these words.
+/// Checks that powering a machine off is refused with these words.
 #[track_caller]
 fn refused(site: &BootSite, machine: &str, words: &[&str]) {
     let told = site.fails(&["boot", "power", "off", machine]);
@@ -85,7 +85,7 @@ fn is_shown(site: &BootSite) {
     assert_eq!(of("plain"), Value::Null);
 }
 
-/// The lines of machines with a controller, with a program, and without either.
+/// Returns the lines of machines with a controller, with a program, and without either.
 fn machines(controller: &Controller, scratch: &Path) -> String {
     let script = format!(
         "cd {}; case $1$2 in 3on) >on;; 3off) rm on;; 3status) [ -e on ] || exit 2;; *) exit 1;; esac",

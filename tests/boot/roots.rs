@@ -1,5 +1,5 @@
-//! Machines whose root is on a node: by iSCSI, by NBD, and as copies that exist until the next
-//! boot.
+//! Tests machines whose root is on a node: by iSCSI, by NBD, and as copies that exist until the
+//! next boot.
 
 use crate::boot::site::{BootSite, MAC};
 use lab::Image;
@@ -44,7 +44,7 @@ const BOOT_SECTOR: &[u8] = &[
     0xeb, 0xfd, // jmp -3
 ];
 
-/// A disk of 16 MiB with the boot sector and the words.
+/// Returns a disk of 16 MiB with the boot sector and the words.
 fn disk() -> Vec<u8> {
     let mut disk = vec![0; 16 << 20];
     disk[..BOOT_SECTOR.len()].copy_from_slice(BOOT_SECTOR);
@@ -150,7 +150,7 @@ impl NbdRoot {
         Some(NbdRoot { image, scratch })
     }
 
-    /// A file system with these files.
+    /// Creates a file system with these files; returns its path.
     fn root(&self, files: &[(&str, &str)]) -> std::path::PathBuf {
         let tree = self.scratch.path().join("tree");
         fs::create_dir_all(&tree).unwrap();

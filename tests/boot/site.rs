@@ -1,4 +1,4 @@
-//! Setup of the scenarios in which machines boot: a diskless machine in QEMU at a bridge of a lab
+//! Sets up the scenarios in which machines boot: a diskless machine in QEMU at a bridge of a lab
 //! host, and a node with a `boot` section.
 
 use crate::program::binary;
@@ -8,7 +8,7 @@ use lab::{
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
-/// The card of the machine that most scenarios boot.
+/// MAC address of the machine that most scenarios boot.
 pub const MAC: &str = "52:54:00:00:00:07";
 
 pub fn image() -> Option<Image> {
@@ -27,8 +27,8 @@ pub struct BootSite {
 }
 
 impl BootSite {
-    /// A node whose section has these lines besides its interface. None where QEMU or a kernel is not
-    /// installed.
+    /// Creates a node whose section has these lines besides its interface. None where QEMU or a
+    /// kernel is not installed.
     pub fn new(name: &str, lines: &str) -> Option<BootSite> {
         BootSite::with(name, "", lines)
     }
@@ -88,7 +88,7 @@ impl BootSite {
         at.spawn(command).unwrap()
     }
 
-    /// The node serves other lines.
+    /// Reloads the node with these lines in its section.
     #[track_caller]
     pub fn reload(&self, interface: &str, lines: &str) {
         let text = BootSite::text(&self.scratch, &self.image, interface, lines);
@@ -96,7 +96,7 @@ impl BootSite {
         self.command(&["reload"]);
     }
 
-    /// The role ends, and another one follows.
+    /// Kills the boot role, which the supervisor then restarts.
     pub fn kill_role(&self) {
         let roles = self.node.tree();
         let title = |pid: &rustix::process::Pid| {
@@ -119,7 +119,7 @@ impl BootSite {
         self.at.run(command).unwrap()
     }
 
-    /// Runs a command that fails, and returns why.
+    /// Runs a command that fails, and returns its error.
     #[track_caller]
     pub fn fails(&self, words: &[&str]) -> String {
         let mut command = Command::new(binary());

@@ -1,5 +1,5 @@
-//! Conditions under which a cluster member may own a virtual address: membership, majority,
-//! version, and what the node can serve.
+//! Tests the conditions under which a cluster member may own a virtual address: membership,
+//! majority, version, and what the node can serve.
 
 use crate::cluster::site::{Machine, SOON, Site, VIP, configuration, vip};
 use lab::eventually;
@@ -271,7 +271,8 @@ fn wait_until_settled_at_alpha(site: &Site) {
             && shows(&site.alpha, "standing    current")
             && shows(&site.alpha, "all frontends are available")
     });
-    // Otherwise beta takes the address from a member that can no longer report.
+    // Waits until beta has this report of alpha; otherwise beta takes the address once alpha can no
+    // longer report.
     let served = "servers up 2 of 2, virtual addresses 1";
     assert!(site.beta.tells_words(&[served]), "{}", site.tell());
 }

@@ -1,4 +1,4 @@
-//! A branch of a git or Mercurial repository as the configuration: valid commits are served,
+//! Tests a branch of a git or Mercurial repository as the configuration: valid commits are served,
 //! invalid ones and rewritten histories are refused and reported.
 
 use crate::cluster::site::{Machine, SOON, Site, configuration, vip};
@@ -35,14 +35,14 @@ fn frame(follow: &str) -> String {
     format!("{frame}\nconfig\n\t{follow}\n\tjudge 1s\n")
 }
 
-/// Contents of the file in the repository.
+/// Returns the content of the file in the repository, with a word at `/version`.
 fn proxy(word: &str) -> String {
     let whole = configuration(word);
     let (_, proxy) = whole.split_once("\ndefaults").unwrap();
     format!("defaults{proxy}")
 }
 
-/// A repository, and how its program is called there.
+/// A repository of git or Mercurial in a temporary directory.
 struct Repository {
     scratch: ScratchDirectory,
     program: &'static str,
@@ -184,7 +184,7 @@ fn a_branch_of_mercurial_is_followed_and_never_backwards() {
     refuses(&site, &["rewritten"], "hg-three");
 }
 
-/// A key of ssh below a directory; its file and its public half.
+/// Creates an SSH key in a directory; returns the path of its file, and the public key.
 fn key(at: &Path, name: &str) -> (String, String) {
     let file = at.join(name).display().to_string();
     let made = Command::new("ssh-keygen")
@@ -234,7 +234,7 @@ fn only_what_known_keys_signed_is_followed_whatever_is_signed_on_top() {
         &repository,
     );
     refuses(&site, &["is not signed"], "signed-one");
-    // A signature on top says nothing of what is below.
+    // A signed commit does not make the unsigned commit below it acceptable.
     repository.write(&proxy("on-top"));
     signed(&repository, &anna, "signed on top of it");
     refuses(&site, &["is not signed"], "signed-one");

@@ -1,5 +1,5 @@
-//! A node whose state disk is full: its control role stays, its leases are renewed, and its guests
-//! continue. The node votes again when the disk has space.
+//! Tests a node whose state disk is full: its control role stays, its leases are renewed, and its
+//! guests continue. The node votes again when the disk has space.
 
 use crate::cluster::site::{Machine, SOON, Site, configuration};
 use crate::guest::site::GuestSite;
@@ -7,7 +7,7 @@ use lab::{FullDisk, eventually, sleep_in_test};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Room for a store and a little.
+/// Size of the disk in bytes: room for a store and little more.
 const DISK_BYTES: u64 = 64 << 20;
 /// Time for which a disk stays full: many leases, and longer than an earlier pause of a failed
 /// role.

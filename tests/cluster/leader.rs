@@ -1,5 +1,5 @@
-//! The leader of a cluster. After the death of a leader another member leads. Busy processors and a
-//! cut of the direct link between the nodes cause no election.
+//! Tests the leader of a cluster. After the death of a leader another member leads. Busy processors
+//! and a cut of the direct link between the nodes cause no election.
 
 use crate::cluster::site::{SOON, Site};
 use lab::{BusyProcessors, eventually};
@@ -130,7 +130,7 @@ fn leadership_moves_and_keys_rotate_during_changes() {
     let serves = || site.serves_everywhere("three");
     assert!(eventually(SOON, serves), "{}", site.tell());
     load.stop().without_a_failure();
-    // In words, what each failure would mean.
+    // The status describes what each failure would cause.
     let text = site.beta.command(&["cluster", "status"]).well().out;
     for words in ["if it fails", "virtual address", "remain possible"] {
         assert!(text.contains(words), "{text}");

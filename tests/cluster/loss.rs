@@ -1,5 +1,5 @@
-//! Loss of the control plane: traffic and addresses continue, the status names what is frozen, and
-//! everything resumes by itself.
+//! Tests the loss of the control plane: traffic and addresses continue, the status names what is
+//! frozen, and everything resumes by itself.
 
 use crate::cluster::site::{SOON, Site, VIP, configuration};
 use lab::{FullDisk, eventually};
@@ -93,7 +93,7 @@ fn lone_node_serves_its_last_accepted_version() {
     assert!(site.alpha.tells_words(&words), "{}", site.tell());
     // The majority is lost for good.
     site.alpha.stop();
-    // Told first what it means.
+    // Without `--yes`, the command explains the effect and changes nothing.
     let recover = ["cluster", "recover", "--alone"];
     site.alpha
         .command(&recover)
@@ -169,7 +169,7 @@ fn emptied_store_causes_no_split_history() {
     assert!(site.beta.tells_words(&words), "{}", site.tell());
     let words = ["beta: the store is empty; it is not a voter"];
     assert!(site.arbiter.tells_words(&words), "{}", site.tell());
-    // Longer than several elections.
+    // Waits longer than several elections take.
     lab::sleep_in_test(SOME_TIME, "a loss lasts");
     for member in [&site.beta, &site.arbiter] {
         let frozen = |status: &serde_json::Value| status["majority"] == false;
@@ -199,7 +199,7 @@ fn emptied_store_causes_no_split_history() {
 #[ignore = "it takes long: make test-long"]
 fn a_full_disk_stops_changes_and_not_traffic() {
     lab::skip_unless_root!();
-    /// Room for a store and a little.
+    /// Size of the disk in bytes: room for a store and little more.
     const DISK_BYTES: u64 = 64 << 20;
     let mut site = Site::new("full");
     site.leader();
@@ -217,10 +217,10 @@ fn a_full_disk_stops_changes_and_not_traffic() {
     assert!(site.ask(site.beta.service(), "/").is_ok());
     disk.free_space().unwrap();
     site.leader();
-    // Once the version that waited for beta is decided.
+    // Applies the next version once the one that waited for beta is decided.
     let applied = || site.apply("three").good;
     assert!(eventually(SOON, applied), "{}", site.tell());
-    // Somebody who looks all the time, as a console does, keeps it from nothing.
+    // Frequent requests for the status, as by a console, do not delay beta.
     let serves = || {
         site.beta.command(&["status", "cluster"]);
         site.serves_everywhere("three")

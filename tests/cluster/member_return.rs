@@ -1,5 +1,5 @@
-//! Members whose state or address no longer matches the cluster: both sides report it, and the
-//! documented commands bring them back.
+//! Tests members whose state or address no longer matches the cluster: both sides report it, and
+//! the documented commands bring them back.
 
 use crate::cluster::site::{Machine, SOON, Site, configuration};
 use lab::eventually;
@@ -45,7 +45,7 @@ fn members_with_older_state_or_other_addresses_return() {
     let mut site = Site::new("member-return");
     put_beta_back(&mut site);
 
-    // The documented way back.
+    // Removes beta and joins it again, as documented.
     site.alpha
         .command(&["cluster", "remove", "beta", "--yes"])
         .well();
@@ -70,7 +70,7 @@ fn members_with_older_state_or_other_addresses_return() {
     );
 }
 
-/// Beta's disk is put back to a copy that is older than the certificate authority.
+/// Replaces beta's state by a copy that is older than the CA, and checks what both sides report.
 fn put_beta_back(site: &mut Site) {
     site.beta.stop();
     let (state, snapshot) = (site.beta.state(), site.beta.scratch().join("snapshot"));
@@ -109,7 +109,7 @@ fn put_beta_back(site: &mut Site) {
     );
 }
 
-/// All members move to another network at once.
+/// Moves all members to another network at once.
 fn move_all(site: &mut Site) {
     for name in ["alpha", "beta", "arbiter"] {
         site.machine_mut(name).stop();

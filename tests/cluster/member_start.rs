@@ -1,5 +1,5 @@
-//! A member starts with the version that it accepted, whatever the machine lacks for it. The member
-//! reports what is missing, and serves it as soon as it exists.
+//! Tests that a member starts with the version that it accepted, whatever the machine lacks for it.
+//! The member reports what is missing, and serves it as soon as it exists.
 
 use crate::cluster::site::{Machine, SOON, Site, configuration};
 use lab::{OriginServer, eventually};
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 const NAME: &str = "web1.shop.example";
 const LOCAL: &str = "127.0.0.1 localhost\n";
 
-/// Gives a machine names of its own: the file of hosts that its processes see.
+/// Gives the processes of a machine their own /etc/hosts; returns the path of that file.
 fn with_hosts(machine: &mut Machine) -> PathBuf {
     let hosts = machine.scratch().join("hosts");
     fs::write(&hosts, LOCAL).unwrap();
@@ -52,7 +52,7 @@ fn farm_serves(site: &Site, node: &Machine) -> bool {
     answer.is_ok_and(|answer| answer.status == 200)
 }
 
-/// Waits for something of the whole site.
+/// Waits until a condition of the site holds.
 #[track_caller]
 fn wait(site: &Site, fits: impl Fn() -> bool) {
     assert!(eventually(SOON, fits), "{}", site.tell());

@@ -1,5 +1,5 @@
-//! Clusters with more than three members, the replacement of a member that is lost for good, and
-//! rolling upgrades during service.
+//! Tests clusters with more than three members, the replacement of a member that is lost for good,
+//! and rolling upgrades during service.
 
 use crate::cluster::site::{Machine, SOON, Site};
 use lab::eventually;
@@ -15,7 +15,7 @@ fn plain(word: &str) -> String {
     )
 }
 
-/// A machine becomes a member and runs.
+/// Joins a machine to the cluster, and starts it.
 #[track_caller]
 fn joins(through: &Machine, machine: &mut Machine) {
     let token = through.token(&["cluster", "invite"]);
@@ -116,7 +116,8 @@ fn rolling_upgrade_fails_no_request() {
     assert!(site.alpha.has(crate::cluster::site::VIP), "{}", site.tell());
 }
 
-/// Two of them would each have a role that ends the guests of the other one.
+/// Two supervisors with the same state would each have a role that ends the guests of the other
+/// one.
 #[test]
 fn second_supervisor_is_refused_despite_a_missing_socket() {
     lab::skip_unless_root!();

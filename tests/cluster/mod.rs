@@ -1,4 +1,4 @@
-//! Scenarios of clusters.
+//! Contains the scenarios of clusters, and their setup.
 
 pub mod address;
 pub mod follow;

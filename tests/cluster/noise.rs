@@ -1,5 +1,6 @@
-//! No command and no page decides by a text that another process rendered for people: with noise
-//! in place of all of them (`part::words`), exit codes and the states in JSON stay the same.
+//! Tests that no command and no page decides by a text that another process rendered for people:
+//! with noise in place of all of them (`part::words`), exit codes and the states in JSON stay the
+//! same.
 
 use crate::cluster::site::{Machine, SOON};
 use crate::guest::site::GuestSite;

@@ -1,4 +1,4 @@
-//! Partitions of every shape under load: the cluster serves what a single machine would have
+//! Tests partitions of every shape under load: the cluster serves what a single machine would have
 //! served.
 
 use crate::cluster::site::{Load, Machine, SOON, Site, vip};
@@ -8,8 +8,7 @@ use std::time::Duration;
 /// Duration of each shape: several election timeouts.
 const SHAPE_TIME: Duration = Duration::from_millis(1500);
 
-/// Cuts the ways between members over which these groups would talk; the way of
-/// clients and servers stays.
+/// Cuts the links between members of different groups; the network of clients and servers stays.
 fn back_only(site: &Site, groups: &[&[&LabHost]]) -> Vec<InjectedFault> {
     let mut faults = Vec::new();
     for (at, group) in groups.iter().enumerate() {
@@ -62,7 +61,8 @@ fn no_partition_of_the_members_fails_a_request() {
     );
 }
 
-/// Clients on the side of one node, while everything else is away from it.
+/// Isolates a node with its clients and servers from the other members for a while; returns the
+/// clients' load.
 fn alone_with_its_clients(site: &Site, node: &Machine) -> Load {
     let others = site
         .machines()

@@ -1,4 +1,4 @@
-//! Setup of the cluster scenarios: two nodes, an arbiter, a client, two servers, and two switches.
+//! Sets up the cluster scenarios: two nodes, an arbiter, a client, two servers, and two switches.
 //! Clients and virtual addresses are on `lan`; the members communicate over `back`.
 
 use crate::program::binary;
@@ -64,7 +64,7 @@ pub fn configuration(word: &str) -> String {
         .replace("{secret}", SECRET)
 }
 
-/// Three machines and who needs them.
+/// Three machines, their client and servers, and the networks.
 #[derive(Debug)]
 pub struct Site {
     // Processes in the hosts end before the hosts.
@@ -168,7 +168,7 @@ impl Site {
         machine
     }
 
-    /// A cluster of two nodes and an arbiter that serves its first version.
+    /// Creates a cluster of two nodes and an arbiter that serves its first version.
     pub fn new(name: &str) -> Site {
         let mut site = Site::empty(name);
         site.found();
@@ -186,7 +186,8 @@ impl Site {
             "{}",
             site.tell()
         );
-        // And all know that alpha has the address: the other one tries versions first.
+        // Waits until both nodes know that alpha has the address: the other node tries versions
+        // first.
         let owns = |status: &Value| {
             let owned = |name: &str| {
                 let members = status["members"].as_array()?;
@@ -202,7 +203,7 @@ impl Site {
         assert!(eventually(SOON, settled), "{}", site.tell());
     }
 
-    /// Makes the cluster: all three run and know one leader.
+    /// Creates the cluster, and waits until all three members agree on a leader.
     pub fn found(&mut self) {
         self.alpha
             .command(&["cluster", "init", "shop", "--name", "alpha"])
@@ -319,13 +320,13 @@ impl Site {
             .is_ok_and(|answer| answer.status == 200)
     }
 
-    /// The direct way between the nodes is silent, in both directions, where members
-    /// talk: both still see the arbiter, and each other's adverts.
+    /// Cuts the direct link between the nodes on the members' network, in both directions. Both
+    /// nodes still reach the arbiter, and receive each other's adverts.
     pub fn cut_direct(&self) -> [InjectedFault; 2] {
         self.cut("alpha", "beta")
     }
 
-    /// The same between any two.
+    /// Cuts the direct link between any two members on the members' network.
     pub fn cut(&self, one: &str, other: &str) -> [InjectedFault; 2] {
         let (a, b) = (&self.machine(one).host, &self.machine(other).host);
         [
@@ -334,7 +335,7 @@ impl Site {
         ]
     }
 
-    /// Clients of both nodes at their own addresses and of the one that they share.
+    /// Starts clients of both nodes at their own addresses, and one of the shared address.
     pub fn load(&self) -> Load {
         let client = |at: SocketAddr| {
             let probe = Probe::new(&self.client, at).timeout(Duration::from_secs(10));
@@ -376,7 +377,7 @@ impl Site {
     }
 }
 
-/// The address that the nodes share.
+/// Returns the shared address of the nodes.
 pub fn vip() -> SocketAddr {
     format!("{VIP}:80").parse().unwrap()
 }
@@ -422,12 +423,12 @@ impl Machine {
         self.program = path.to_owned();
     }
 
-    /// Another state directory from its next start on.
+    /// Makes the machine use another state directory from its next start on.
     pub fn set_state(&mut self, path: &Path) {
         self.state = path.to_owned();
     }
 
-    /// The same one in another place.
+    /// Moves the state directory of the machine to another path.
     pub fn move_state(&mut self, path: &Path) {
         let mut command = Command::new("mv");
         command.arg(&self.state).arg(path);
@@ -451,8 +452,8 @@ impl Machine {
         command
     }
 
-    /// Runs a command of ours here; the state directory and, where it matters, where
-    /// members listen are given.
+    /// Runs an `evenkeel` command on the machine, with the state directory and the address for
+    /// members where the command needs them.
     pub fn command(&self, words: &[&str]) -> Said {
         let mut command = self.evenkeel();
         command.args(words);
@@ -466,7 +467,8 @@ impl Machine {
         self.finish(command)
     }
 
-    /// Runs a command of ours here and returns its exit code; None: it did not end by itself.
+    /// Runs an `evenkeel` command on the machine; returns its exit code, or None if it did not end
+    /// by itself.
     pub fn exit_code(&self, words: &[&str]) -> Option<i32> {
         let mut command = self.evenkeel();
         command.args(words);
@@ -500,11 +502,11 @@ impl Machine {
         }
     }
 
-    /// A token that a command prints.
+    /// Runs a command until it succeeds; returns the token that it prints.
     #[track_caller]
     pub fn token(&self, words: &[&str]) -> String {
         let mut said = self.command(words);
-        // A leader may still be wanted.
+        // Repeats the command, because the cluster may not have a leader yet.
         let given = || {
             said = self.command(words);
             said.good
@@ -515,7 +517,7 @@ impl Machine {
         token.unwrap_or_else(|| panic!("{said:?}")).to_owned()
     }
 
-    /// A configuration from a file, with further words.
+    /// Applies a configuration from a file, with further arguments.
     pub fn apply(&self, text: &str, further: &[&str]) -> Said {
         self.apply_with(text, &[], further)
     }
@@ -529,14 +531,14 @@ impl Machine {
         command.args(["config", "apply"]).arg(file).args(files);
         command.arg("--state").arg(self.state());
         command.args(["-m", "a change"]).args(further);
-        // The author has seen what is accepted, whoever applied it.
+        // Names the accepted version as the basis of the change, whoever applied that version.
         if let Some(seen) = self.accepted() {
             command.args(["--onto", &seen.to_string()]);
         }
         self.finish(command)
     }
 
-    /// Starts it as its unit would.
+    /// Starts `evenkeel run` on the machine, as its systemd unit would.
     pub fn start(&mut self) {
         let path = self.scratch.path().join("said");
         let output = File::options()
@@ -553,8 +555,7 @@ impl Machine {
         self.process = Some(self.host.spawn(command).unwrap());
     }
 
-    /// Puts a program in the place of its own, as a package would; its first one is then
-    /// one that only this machine has.
+    /// Installs a copy of the program for this machine alone, as a package would.
     pub fn install(&mut self) {
         let place = self.scratch.path().join("evenkeel");
         let new = self.scratch.path().join("evenkeel.new");
@@ -563,7 +564,7 @@ impl Machine {
         self.program = place;
     }
 
-    /// The supervisor, and the proxy that it has now.
+    /// Returns the supervisor and its current proxy.
     pub fn processes(&self) -> Option<(Pid, Pid)> {
         Some((self.supervisor()?, self.role("proxy-role")?))
     }
@@ -582,15 +583,15 @@ impl Machine {
         tree.is_some_and(|tree| tree.iter().all(current)) && self.control().is_some()
     }
 
-    /// Kills it with all its processes, as a crash would.
+    /// Kills the program on the machine with all its processes.
     pub fn kill(&mut self) {
         if let Some(process) = self.process.take() {
             process.kill_tree();
         }
     }
 
-    /// Kills it with all its processes, and does not wait until they have ended: that is for
-    /// the end of what is returned.
+    /// Kills the program on the machine with all its processes, and does not wait for their end.
+    /// The drop of the returned process does.
     pub fn kill_at_once(&mut self) -> Option<LabProcess> {
         let process = self.process.take()?;
         process.kill_tree();
@@ -603,18 +604,18 @@ impl Machine {
         self.process.as_ref().expect("it runs").freeze().unwrap()
     }
 
-    /// Kills its supervisor alone; the roles go on.
+    /// Kills the supervisor of the machine alone; the roles continue.
     #[track_caller]
     pub fn kill_supervisor(&mut self) {
         if let Some(process) = self.process.take() {
             process.signal(Signal::KILL).unwrap();
             assert!(process.wait(SOON).is_some(), "{}", self.said());
-            // The roles are in its process group and end with the host.
+            // Skips the drop, because the roles are in its process group; they end with the host.
             std::mem::forget(process);
         }
     }
 
-    /// Stops it as an administrator would.
+    /// Sends SIGTERM to the supervisor, and waits for its end.
     #[track_caller]
     pub fn stop(&mut self) {
         if let Some(process) = self.process.take() {
@@ -662,7 +663,7 @@ impl Machine {
         serde_json::from_str(&said.out).ok().filter(|_| said.good)
     }
 
-    /// The version that it knows to be accepted.
+    /// Returns the version that the machine knows to be accepted.
     pub fn accepted(&self) -> Option<u64> {
         self.status()?["configuration"]["accepted"].as_u64()
     }
@@ -672,7 +673,7 @@ impl Machine {
         eventually(SOON, || self.status().is_some_and(|status| fits(&status)))
     }
 
-    /// Waits until its status as people read it holds these words.
+    /// Waits until the machine's status text of the cluster contains these words.
     pub fn tells_words(&self, words: &[&str]) -> bool {
         eventually(SOON, || {
             let text = self.command(&["cluster", "status"]).text();
@@ -691,7 +692,7 @@ pub struct Load {
 pub struct Fared {
     /// Requests to the nodes' own addresses, alpha's first.
     pub own: [Vec<Record>; 2],
-    /// Requests to the address that they share.
+    /// Requests to the shared address of the nodes.
     pub shared: Vec<Record>,
 }
 
@@ -711,7 +712,7 @@ pub fn failed(records: &[Record]) -> Vec<&Record> {
 }
 
 impl Fared {
-    /// No request failed, and there were some of each.
+    /// Asserts that no request failed, and that there were requests to each address.
     #[track_caller]
     pub fn without_a_failure(&self) {
         self.own_without_a_failure();
@@ -720,7 +721,7 @@ impl Fared {
         assert!(failed.is_empty(), "{VIP}: {failed:?}");
     }
 
-    /// No request to a node's own address failed.
+    /// Asserts that no request to a node's own address failed.
     #[track_caller]
     pub fn own_without_a_failure(&self) {
         for (records, name) in self.own.iter().zip(["alpha", "beta"]) {

@@ -1,5 +1,5 @@
-//! Refused members: a certificate of another CA, a token that was used, a member that was removed.
-//! Also what a stolen disk of the arbiter reveals.
+//! Tests which members are refused: a certificate of another CA, a token that was used, a member
+//! that was removed. Also what a stolen disk of the arbiter reveals.
 
 use crate::cluster::site::{Machine, SECRET, SOON, Site, configuration};
 use lab::eventually;
@@ -53,7 +53,7 @@ fn token_is_valid_once_and_never_when_changed() {
         "{}",
         site.tell()
     );
-    // Replayed by an observer.
+    // Another machine uses the token a second time.
     join(&site.arbiter, &token).refused(&["token"]);
     assert_eq!(members(&site.alpha), 2, "{}", site.tell());
     // A token for an arbiter cannot add a node.
@@ -85,7 +85,7 @@ fn a_member_of_another_cluster_with_the_same_name_is_refused() {
     assert!(site.alpha.tells(away), "{}", site.tell());
     site.alpha.apply(&configuration("two"), &["--now"]).well();
     assert_eq!(members(&site.alpha), 3);
-    // The real one is welcome.
+    // The real arbiter is accepted again.
     site.arbiter.kill();
     site.arbiter.set_state(&real);
     site.arbiter.start();
@@ -109,7 +109,7 @@ fn removed_member_cannot_return_and_arbiter_has_no_secret() {
     for file in ["authority.key", "sealing.key", "accepted.set"] {
         assert!(!state.join(file).exists(), "{file} on the arbiter");
     }
-    // The nodes have it, or the search above finds nothing anywhere.
+    // The nodes have the text; otherwise the search above could find it nowhere.
     assert!(holds(&site.alpha.state(), b"server one"));
     site.alpha.command(&["cluster", "remove", "arbiter"]).well();
     assert!(
@@ -117,7 +117,7 @@ fn removed_member_cannot_return_and_arbiter_has_no_secret() {
         "{}",
         site.tell()
     );
-    // Started again with all that it had.
+    // The removed arbiter starts again with all its state.
     site.arbiter.kill();
     site.arbiter.start();
     let told = eventually(SOON, || {
@@ -127,7 +127,7 @@ fn removed_member_cannot_return_and_arbiter_has_no_secret() {
     assert!(told, "{}", site.tell());
     assert_eq!(members(&site.alpha), 2, "{}", site.tell());
     site.apply("three").well();
-    // Another one takes its place.
+    // Another arbiter takes its place.
     site.arbiter.kill();
     fs::remove_dir_all(site.arbiter.state()).unwrap();
     let token = site.alpha.token(&["cluster", "invite", "--arbiter"]);
@@ -138,7 +138,7 @@ fn removed_member_cannot_return_and_arbiter_has_no_secret() {
     assert!(!holds(&site.arbiter.state(), SECRET.as_bytes()));
 }
 
-/// A configuration with a marker wherever it has a secret.
+/// Returns a configuration with a marker wherever it has a secret.
 fn marked(word: &str, marker: &str) -> String {
     let more = format!(
         "\nbackend marked\n\tstats enable\n\tstats auth root:{marker}\n\thttp-request set-header Authorization \
@@ -162,7 +162,7 @@ fn no_log_report_or_arbiter_shows_a_secret() {
     let mut told = String::new();
     told += &apply(&marked("two", MARKER)).well().text();
     assert!(site.serves_everywhere("two"), "{}", site.tell());
-    // A mistake in the line of a secret, beside it, and one that only the other node has.
+    // Three mistakes: in the line of a secret, in another line, and in a line that only beta has.
     let at_line = marked("three", MARKER).replace("# before", "bogus # before");
     let beside = marked("three", MARKER).replace("\tstats enable\n", "\tstats enbale\n");
     let at_beta = format!("\ton beta http-request set-header Authorization {MARKER} bogus\n");
@@ -170,7 +170,7 @@ fn no_log_report_or_arbiter_shows_a_secret() {
     for text in [at_line, beside, at_beta] {
         told += &apply(&text).refused(&[]).text();
     }
-    // The differences of a version that changes each secret.
+    // Applies a version that changes each secret, for the output of differences.
     told += &apply(&marked("three", "other7Q")).well().text();
     for node in site.nodes() {
         for words in [
@@ -203,7 +203,7 @@ fn no_log_report_or_arbiter_shows_a_secret() {
             .any(|window| window == MARKER.as_bytes());
         assert!(!found, "in the replicated log of {}", machine.name());
     }
-    // The nodes have it, or the search above finds nothing anywhere.
+    // The nodes have the text; otherwise the search above could find it nowhere.
     assert!(holds(&site.alpha.state(), b"other7Q"));
 }
 
@@ -228,7 +228,8 @@ fn second_machine_with_the_state_of_a_member_is_reported_by_every_member() {
     copy.kill();
 }
 
-/// Members without a certificate of the newest authority, and whether one is on its way.
+/// Returns the number of members without a certificate of the newest CA, and whether its
+/// replacement is in progress.
 fn uncertified(status: &serde_json::Value) -> (usize, bool) {
     let authority = &status["authority"];
     let uncertified = authority["uncertified"].as_array().map_or(0, Vec::len);
@@ -282,7 +283,7 @@ fn ca_is_replaced_under_load_and_absent_member_returns() {
     let all = |status: &serde_json::Value| uncertified(status) == (0, false);
     assert!(site.arbiter.tells(all), "{}", site.tell());
     site.leader();
-    // With all there, from another node, and beside a change.
+    // Replaces the CA with all members present, and during a change.
     site.alpha.command(&rotate).well();
     site.apply("three").well();
     for machine in site.machines() {
@@ -300,7 +301,7 @@ fn ca_is_replaced_under_load_and_absent_member_returns() {
     for file in ["authority.key", "sealing.key"] {
         assert!(!state.join(file).exists(), "{file} on the arbiter");
     }
-    // All that they know of it is on their disks.
+    // All members restart with the CA from their disks.
     for machine in [&mut site.alpha, &mut site.beta, &mut site.arbiter] {
         machine.kill();
         machine.start();
@@ -347,7 +348,7 @@ fn removed_node_is_useless_to_a_thief_and_replaced() {
         "{}",
         site.tell()
     );
-    // The newcomer has the authority's key, and can replace it.
+    // The new node has the key of the CA, and can replace the CA.
     site.beta
         .command(&["cluster", "rotate", "--authority"])
         .well();

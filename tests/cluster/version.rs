@@ -1,5 +1,5 @@
-//! Versions of the configuration: how a version reaches both nodes, how a bad one is rolled back,
-//! and what is reported.
+//! Tests versions of the configuration: how a version reaches both nodes, how a bad one is rolled
+//! back, and what is reported.
 
 use crate::cluster::site::{SECRET, SOON, Said, Site, VIP, configuration, failed, vip};
 use lab::{Echo, eventually};
@@ -21,7 +21,7 @@ fn apply_changes_both_nodes_without_touching_connections() {
             site.tell()
         );
     }
-    // The other node takes changes, too, also where it cannot note what its files follow.
+    // Beta accepts a change, too, even if it cannot write the file `seen.new`.
     std::fs::create_dir(site.beta.state().join("seen.new")).unwrap();
     site.beta.apply(&configuration("three"), &["--now"]).well();
     assert!(site.serves_everywhere("three"), "{}", site.tell());
@@ -41,7 +41,7 @@ fn version_refused_by_one_node_changes_nothing() {
     let broken = configuration("two").replace("bind :80", "bnid :80");
     let said = site.alpha.apply(&broken, &["--now"]);
     said.refused(&["bnid", "bind"]);
-    // Every node serves what the file expects.
+    // A version whose tests fail is refused.
     let tested = |word: &str| {
         let expected = "test\n\texpect /version on www status 200\n\texpect / on www server farm/";
         format!("{}{expected}{word}\n", configuration("two"))
@@ -87,7 +87,7 @@ fn unhealthy_version_rolls_back_without_failed_requests() {
         site.tell()
     );
     let fared = load.stop();
-    // alpha has the address, so beta tried it.
+    // alpha has the address, so beta tried the version first.
     assert!(
         failed(&fared.own[0]).is_empty(),
         "{:?}",
@@ -100,7 +100,7 @@ fn unhealthy_version_rolls_back_without_failed_requests() {
     );
     let log = site.alpha.command(&["config", "log"]).well().out;
     assert!(log.contains("rolled back"), "{log}");
-    // The next one is not held against it.
+    // The next version is accepted.
     site.apply("three").well();
     let serves = || site.serves_everywhere("three");
     assert!(eventually(SOON, serves), "{}", site.tell());
@@ -274,7 +274,7 @@ fn canary_does_not_preempt_an_address() {
     let mut well_in_judgement = 0;
     thread::scope(|scope| {
         let said = scope.spawn(|| site.beta.apply(&two, &["--judge", "10s"]));
-        // alpha has no address, so it is the one that tries it.
+        // alpha does not have the address, so it tries the version first.
         while !said.is_finished() {
             let (had, status) = (site.alpha.has(VIP), site.alpha.status());
             let Some(status) = status else {

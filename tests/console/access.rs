@@ -1,5 +1,5 @@
-//! Second factors and tokens of the console, from the commands that make them to the access that
-//! they give.
+//! Tests second factors and tokens of the console, from the commands that make them to the access
+//! that they give.
 
 use crate::console::site::{ANNA, Console, OLGA, Response, SOON};
 use crate::program::binary;
@@ -21,7 +21,7 @@ const MEMBERS: u32 = 4_243;
 /// The last line of the section in the configuration.
 const LAST: &str = "    role admin user anna\n";
 
-/// A code of RFC 6238 by another implementation.
+/// Python script that prints the code of RFC 6238 for a secret.
 const CODE: &str = "
 import base64, hmac, struct, sys, time
 key = base64.b32decode(sys.argv[1])
@@ -37,7 +37,8 @@ fn output(mut command: Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs `evenkeel console` with words; returns the output, whose last line is one for the file.
+/// Runs a subcommand of `evenkeel console`; returns the output, whose last line is for the
+/// configuration.
 fn make(words: &[&str]) -> String {
     let mut command = Command::new(binary());
     command.arg("console").args(words);
@@ -56,7 +57,7 @@ fn code(secret: &str) -> String {
     output(command).trim().to_owned()
 }
 
-/// Sends the second form of signing in.
+/// Sends the second form of a sign-in: the proof of the password, and a code.
 fn give(console: &Console, half: &str, code: &str) -> Response {
     let (half, code) = (format!("half={half}"), format!("code={code}"));
     console.get(&[
@@ -68,7 +69,7 @@ fn give(console: &Console, half: &str, code: &str) -> Response {
     ])
 }
 
-/// The proof of the password in the second form.
+/// Signs in with a password; returns the proof of it from the second form.
 fn half(console: &Console) -> String {
     let form = console.try_to_sign_in(OLGA[0], OLGA[1]);
     assert_eq!((form.status, form.header("set-cookie")), (200, ""));
@@ -110,7 +111,7 @@ fn a_code_signs_in_once_and_also_a_killed_console_knows_that() {
     assert_eq!(console.api(ANNA, &["/api/v1/platform"]).status, 200);
 }
 
-/// The lines of the documentation that call curl.
+/// Returns the lines of the documentation that call curl.
 fn examples() -> Vec<String> {
     let text = DOCUMENTATION.replace("\\\n", " ");
     let blocks = text.split("```").skip(1).step_by(2);
@@ -139,7 +140,7 @@ fn the_examples_with_curl_work_as_they_are_written() {
             .replace("\nglobal\n", "\nglobal\n    request-history 64\n")
             .replace("\nbackend app\n", &format!("\nbackend app\n{TABLE}"))
     });
-    // A request in the history.
+    // Waits for a request in the history.
     let kept = || {
         console.served_by();
         let all = console.api(ANNA, &["/api/v1/requests"]).json();

@@ -1,10 +1,10 @@
-//! The console in a browser: what the pages show and do without a reload.
+//! Tests the console in a browser: what the pages show and do without a reload.
 
 use crate::console::site::{Console, OLGA, SOON};
 use crate::webdriver::Browser;
 use lab::{Location, Probe};
 
-/// The row of a server in the table of the traffic page.
+/// Returns a JavaScript expression for a server's row in the table of the traffic page.
 fn row(server: &str) -> String {
     format!(
         "[...document.querySelectorAll('#traffic tr')]\
@@ -12,7 +12,7 @@ fn row(server: &str) -> String {
     )
 }
 
-/// An expression: the state of a server, as the page shows it.
+/// Returns a JavaScript expression for the state of a server, as the page shows it.
 fn state(server: &str) -> String {
     format!(
         "({}?.querySelector('.c-state')?.textContent ?? '')",
@@ -72,7 +72,7 @@ fn a_page_shows_a_failed_server_without_a_reload_and_drains_another_one() {
     browser.wait_for(&line(&["app/one", "DOWN"]));
     browser.wait_for(&line(&["app/two", "drain", "by olga"]));
 
-    // The way out, by the button of the page.
+    // Signs out with the button of the page.
     browser.find("form[action='/sign-out'] button").click();
     browser.wait_for("document.querySelector('input[name=password]')");
     browser.open(&console.url("/traffic"));

@@ -1,11 +1,11 @@
-//! The configuration in the console of a cluster member: its versions, an edit with an error, a
-//! change that is tried, rolled back and confirmed, and masked secrets.
+//! Tests the configuration in the console of a cluster member: its versions, an edit with an error,
+//! a change that is tried, rolled back and confirmed, and masked secrets.
 
 use crate::console::site::{ANNA, Console, OLGA, SOON};
 use crate::webdriver::Browser;
 use lab::eventually;
 
-/// A text between two others.
+/// Returns the text between two others.
 fn between<'t>(text: &'t str, from: &str, to: &str) -> &'t str {
     let (_, rest) = text
         .split_once(from)
@@ -13,7 +13,7 @@ fn between<'t>(text: &'t str, from: &str, to: &str) -> &'t str {
     rest.split_once(to).map_or(rest, |(found, _)| found)
 }
 
-/// The text of a page's editor.
+/// Returns the text of a page's editor, without HTML entities.
 fn editor_text(page: &str) -> String {
     let area = between(page, "<textarea", "</textarea>");
     let (_, text) = area.split_once('>').expect("a text");

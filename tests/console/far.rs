@@ -1,5 +1,5 @@
-//! A cluster of two nodes: the console of one node shows the state of the other one, and opens the
-//! display and the terminal of a guest that runs there.
+//! Tests a cluster of two nodes: the console of one node shows the state of the other one, and
+//! opens the display and the terminal of a guest that runs there.
 
 use crate::cluster::site::{Machine, SOON, Site, configuration};
 use crate::console::screen::INIT;
@@ -69,13 +69,13 @@ impl Stream for StreamOwned<ClientConnection, TcpStream> {
 pub struct Pages<'m> {
     host: &'m LabHost,
     at: SocketAddr,
-    /// Whom to trust over TLS; None: there is none.
+    /// TLS configuration with the trusted CA; None: no TLS.
     tls: Option<Arc<ClientConfig>>,
     cookie: String,
 }
 
 impl<'m> Pages<'m> {
-    /// Signs in by a form; none while nothing responds there.
+    /// Signs in by a form; None if the console does not respond.
     pub fn sign_in(
         machine: &'m Machine,
         at: SocketAddr,
@@ -130,7 +130,7 @@ impl<'m> Pages<'m> {
         response.unwrap_or_default()
     }
 
-    /// Opens the connection of a page.
+    /// Opens the WebSocket of a page.
     pub fn open(&self, page: &str) -> Socket {
         let mut stream = self.connect().expect("a connection");
         write!(
@@ -186,7 +186,7 @@ impl Socket {
     }
 }
 
-/// A short frame of a client, masked with zeros.
+/// Returns a short frame of a client, masked with zeros.
 fn frame(kind: u8, bytes: &[u8]) -> Vec<u8> {
     let length = u8::try_from(bytes.len()).unwrap();
     [&[0x80 | kind, 0x80 | length, 0, 0, 0, 0], bytes].concat()

@@ -1,14 +1,14 @@
-//! The console under hostile clients: other clients get responses meanwhile, and the process is
-//! unchanged afterwards.
+//! Tests the console with hostile clients: other clients get responses meanwhile, and the process
+//! is unchanged afterwards.
 
 use crate::console::site::{Console, OLGA, SOON, VERA};
 use lab::eventually;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-/// Slow clients: below what one address may have at a time.
+/// Number of slow clients: below the limit of connections from one address.
 const SLOW: usize = 100;
-/// Connections of a flood: more than one address may have.
+/// Number of connections in a flood: above the limit of connections from one address.
 const FLOOD: usize = 400;
 
 /// Returns whether another client gets a page.

@@ -1,4 +1,4 @@
-//! Scenarios of the web console.
+//! Contains the scenarios of the web console, and their setup.
 
 pub mod access;
 pub mod browser;

@@ -1,4 +1,5 @@
-//! The consoles of two nodes: failed attempts and used codes at one node count at the other one.
+//! Tests the consoles of two nodes: failed attempts and used codes at one node count at the other
+//! one.
 
 use crate::cluster::site::{Machine, SOON, Site, configuration};
 use lab::eventually;
@@ -22,7 +23,7 @@ console
 const CONSOLE: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8600);
 const READ: Duration = Duration::from_secs(60);
-/// Shows the present code of RFC 6238 by another implementation.
+/// Python script that prints the current code of RFC 6238.
 const CODE: &str = "
 import base64, hmac, struct, time
 key = base64.b32decode('JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP')
@@ -56,7 +57,7 @@ fn request(machine: &Machine, head: &str, body: &str) -> Option<String> {
 
 /// Returns whether the console of a machine has the reports of both nodes.
 fn hears_both(machine: &Machine) -> bool {
-    // "vera:plum"
+    // Authenticates as vera with the password plum.
     let head = "GET /api/v1/platform HTTP/1.1\r\nAuthorization: Basic dmVyYTpwbHVt\r\n";
     let response = request(machine, head, "").unwrap_or_default();
     let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body);
@@ -99,7 +100,8 @@ fn code_that_was_used_at_one_node_is_refused_at_the_other() {
     assert_eq!(statuses, ["303", "403", "403"], "{}", site.tell());
 }
 
-/// The status and the body of what vera reads at the console of a machine.
+/// Requests the versions as vera from the console of a machine; returns the status and the whole
+/// response.
 fn vera_reads(machine: &Machine) -> (String, String) {
     let head = "GET /api/v1/versions HTTP/1.1\r\nAuthorization: Basic dmVyYTpwbHVt\r\n";
     let response = request(machine, head, "").unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The console from the view of programs and of browsers without scripts: sign-in, sessions, forms,
-//! the API, and the permissions of each role.
+//! Tests the console from the view of programs and of browsers without scripts: sign-in, sessions,
+//! forms, the API, and the permissions of each role.
 
 use crate::console::site::{ANNA, Console, OLGA, Response, SOON, VERA, VERA_LINE};
 use lab::{Location, Probe, Signal, eventually};
@@ -14,13 +14,13 @@ const PACE: Duration = Duration::from_millis(5);
 /// Tries with a wrong password until they must have been refused.
 const TRIES_MAX: usize = 50;
 
-/// A form that drains a server, as curl's words.
+/// Returns curl's arguments for a form that drains a server.
 fn drain<'w>(server: &'w str, csrf: &'w str) -> [String; 2] {
     let form = format!("csrf={csrf}&what=server&proxy=app&server={server}&do=drain&back=/traffic");
     ["-d".to_owned(), form]
 }
 
-/// Posts words to a path with a session.
+/// Sends a POST with curl's arguments and the cookie of a session.
 fn post(console: &Console, cookie: &str, words: &[&str], path: &str) -> Response {
     console.get(&[&["-X", "POST", "-H", cookie], words, &[path]].concat())
 }
@@ -365,7 +365,7 @@ fn an_operator_acts_and_a_viewer_looks() {
     assert!(!has_event(&console, "one", &["vera"]));
 }
 
-/// A value that a property of the description allows.
+/// Returns a value that a property of the description allows.
 fn example(name: &str, schema: &Value) -> String {
     let named = match name {
         "proxy" => "app",
@@ -378,7 +378,7 @@ fn example(name: &str, schema: &Value) -> String {
     value.unwrap_or(named).to_owned()
 }
 
-/// A body that the description of an operation allows.
+/// Returns a body that the description of an operation allows.
 fn body(operation: &Value) -> String {
     let content = &operation["requestBody"]["content"]["application/x-www-form-urlencoded"];
     let schema = &content["schema"];
@@ -388,7 +388,7 @@ fn body(operation: &Value) -> String {
     fields.collect::<Vec<_>>().join("&")
 }
 
-/// The path of an operation, with what it requires in the path and in the query.
+/// Returns the path of an operation, with what it requires in the path and in the query.
 fn address(path: &str, operation: &Value) -> String {
     let parameters = operation["parameters"].as_array();
     let required = parameters

@@ -1,4 +1,4 @@
-//! The pages of sample platforms and of a sample portal in a browser: axe-core checks their
+//! Opens the pages of sample platforms and of a sample portal in a browser: axe-core checks their
 //! accessibility, and the pictures for the manual are taken.
 
 use crate::program::{example, root};
@@ -13,7 +13,7 @@ use std::process::Command;
 
 /// Variable with the directory of the pictures; without it they are taken and discarded.
 const PICTURES: &str = "CONSOLE_PICTURES";
-/// The largest picture, bytes: they are part of the repository.
+/// Maximum size of a picture in bytes: the pictures are part of the repository.
 const PICTURE_MAX: usize = 150 << 10;
 /// The pictures: the page below its folder, width and height of the screen, colour scheme.
 const TAKEN: [(&str, u32, u32, &str); 16] = [
@@ -110,7 +110,7 @@ fn serve(mut stream: TcpStream, directory: &Path) -> std::io::Result<()> {
     let path = line.split(' ').nth(1).unwrap_or_default();
     if path.starts_with("/live") {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n: \n\n")?;
-        // Until the browser closes it.
+        // Keeps the stream open until the browser closes it.
         return reader.read_line(&mut field).map(drop);
     }
     let kind = match path.rsplit('.').next() {

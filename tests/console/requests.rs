@@ -1,4 +1,4 @@
-//! Requests and entries of stick tables in the console, from real traffic.
+//! Tests requests and entries of stick tables in the console, from real traffic.
 
 use crate::console::site::{Console, OLGA, SOON, VERA};
 use lab::{Location, Probe, eventually};
@@ -16,7 +16,7 @@ fn a_request_appears_with_what_was_decided_for_it_and_an_entry_of_a_table_is_rem
     let console = Console::start();
     let olga = console.sign_in(OLGA);
     let page = |path: &str| console.get(&["-H", &olga, path]).body;
-    // Requests are kept without a line of the file.
+    // The history of requests exists without a line in the configuration.
     let is_empty = || page("/requests").contains("No request has ended");
     assert!(eventually(SOON, is_empty), "{}", page("/requests"));
     console.reload(|config| {

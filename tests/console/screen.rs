@@ -1,5 +1,5 @@
-//! The display and the terminal of a guest in a browser: a real QEMU, drawn by noVNC and xterm.js
-//! through the console.
+//! Tests the display and the terminal of a guest in a browser: a real QEMU, drawn by noVNC and
+//! xterm.js through the console.
 
 use crate::console::site::{ANNA, Console, OLGA, SOON, VERA};
 use crate::webdriver::{Browser, CONTROL};
@@ -32,7 +32,7 @@ fn guest(image: &Image) -> String {
         .replace("{initrd}", &image.initrd().display().to_string())
 }
 
-/// The guests end before the supervisor: they would outlive it.
+/// Ends the guests when it is dropped, before the supervisor, which they would outlive.
 pub struct GuestCleanup<'c>(pub &'c Console);
 
 impl Drop for GuestCleanup<'_> {
@@ -49,7 +49,7 @@ pub fn sign_in(browser: &Browser, url: &str, [name, password]: [&str; 2]) {
     browser.wait_for("document.readyState === 'complete' && document.querySelector('.viewer')");
 }
 
-/// Follows the link of a page that opens, at the page of guests.
+/// Follows the link to a display or terminal on the page of guests.
 pub fn follow(browser: &Browser, path: &str) {
     let link = format!("a[href='{path}']");
     browser.wait_for(&format!("document.querySelector(\"{link}\")"));
@@ -156,7 +156,7 @@ fn an_operator_uses_the_display_and_the_terminal_of_a_guest_and_others_do_not() 
 /// transfer nothing any longer.
 pub struct Relay {
     pub at: SocketAddr,
-    /// Connections that there were, and how many of the first of them are lost.
+    /// Number of connections so far.
     count: Arc<AtomicUsize>,
     lost: Arc<AtomicUsize>,
 }
@@ -265,7 +265,8 @@ fn a_page_whose_connection_is_lost_notices_it_and_connects_again() {
     types();
 }
 
-/// Waits until there is a shell: a serial line keeps little of what is typed before.
+/// Waits until the guest runs a shell: a serial line buffers little of the text that is typed
+/// before.
 fn boots(console: &Console) {
     let log = || console.command(&["guest", "log", "mail"]);
     let is_ready = || log().contains("guest: ready");
@@ -342,7 +343,7 @@ fn uses_the_terminal(browser: &Browser, console: &Console) {
     browser.wait_for("document.activeElement.id === 'screen-keys'");
 }
 
-/// Has the terminal of the guest for a command.
+/// Starts a command that holds the terminal of the guest.
 fn holds(console: &Console) -> Child {
     let mut command = console.program(&["guest", "console", "mail"]);
     command.stdin(Stdio::piped()).stdout(Stdio::null());
@@ -354,7 +355,8 @@ fn holds(console: &Console) -> Child {
     child
 }
 
-/// Everybody who may not: a viewer, a stranger, and the page of another site.
+/// Checks that the WebSocket of a page is refused for a viewer, a stranger, and the page of another
+/// site.
 fn refuses(console: &Console, page: &str) {
     let socket = format!("{page}/socket");
     let key = [

@@ -1,4 +1,4 @@
-//! Setup of the console scenarios: a supervisor with a proxy, two servers and a console, and the
+//! Sets up the console scenarios: a supervisor with a proxy, two servers and a console, and the
 //! clients of the console.
 
 use crate::program::binary;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// Timeout of every wait, for a machine with other load.
 pub const SOON: Duration = Duration::from_secs(90);
-/// An operator, a viewer and an admin, with their passwords.
+/// Name and password of an operator.
 pub const OLGA: [&str; 2] = ["olga", "kiwi"];
 pub const VERA: [&str; 2] = ["vera", "plum"];
 pub const ANNA: [&str; 2] = ["anna", "pear"];
@@ -51,7 +51,7 @@ console
     role admin user anna
 ";
 
-/// Where the machine listens for other members: an address that no other test has.
+/// Address at which the machine listens for other members; no other test uses it.
 const MEMBER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 31, 0, 1));
 
 /// A machine with a console.
@@ -73,7 +73,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// The value of a header; an empty text if there is none.
+    /// Returns the value of a header; an empty text if there is none.
     pub fn header(&self, name: &str) -> &str {
         let mut fields = self.head.lines().filter_map(|line| line.split_once(':'));
         let found = fields.find(|(field, _)| field.eq_ignore_ascii_case(name));
@@ -84,7 +84,7 @@ impl Response {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The token that the forms of this page have.
+    /// Returns the CSRF token of the forms on this page.
     pub fn csrf(&self) -> String {
         let (_, rest) = self
             .body
@@ -93,7 +93,7 @@ impl Response {
         rest.split('"').next().unwrap_or_default().to_owned()
     }
 
-    /// The header `Cookie` for the session that this response begins.
+    /// Returns the header `Cookie` for the session that this response begins.
     pub fn cookie(&self) -> String {
         let cookie = self.header("set-cookie").split(';').next();
         format!("Cookie: {}", cookie.unwrap_or_default())
@@ -144,7 +144,7 @@ impl Prepared {
         }
     }
 
-    /// The program with these words, in a runtime directory of its own.
+    /// Returns a command of `evenkeel` with these arguments and its own runtime directory.
     fn program(&self, words: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(words);
@@ -154,7 +154,7 @@ impl Prepared {
         command
     }
 
-    /// Waits until all of it serves.
+    /// Waits until the console responds and both servers are up.
     fn begin(self, process: LabProcess) -> Console {
         let console = Console {
             process,
@@ -174,17 +174,17 @@ impl Prepared {
 }
 
 impl Console {
-    /// Starts all of it, with TLS and a certificate that the console makes.
+    /// Starts a proxy and a console with TLS and a certificate that the console makes.
     pub fn start() -> Console {
         Console::with("")
     }
 
-    /// Starts all of it without TLS.
+    /// Starts a proxy and a console without TLS.
     pub fn plain() -> Console {
         Console::with("plain")
     }
 
-    /// Starts a cluster of this machine alone, whose first version has all of it.
+    /// Starts a cluster of this machine alone, whose first version has the proxy and the console.
     ///
     /// From then on the test's thread is in a network of its own: a node of a cluster excludes
     /// instances beside it.
@@ -227,12 +227,12 @@ impl Console {
         self.process.pid()
     }
 
-    /// The URL of a path.
+    /// Returns the URL of a path of the console.
     pub fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.at)
     }
 
-    /// The process id of a role.
+    /// Returns the process ID of a role of this supervisor.
     pub fn role(&self, name: &str) -> Option<u32> {
         let path = format!("/proc/{0}/task/{0}/children", self.pid());
         let children = std::fs::read_to_string(path).ok()?;
@@ -294,12 +294,12 @@ impl Console {
         response.is_some_and(|response| response.status == 200)
     }
 
-    /// `GET /api/v1/platform`, by the admin.
+    /// Requests `GET /api/v1/platform` as the admin.
     pub fn platform(&self) -> Value {
         self.api(ANNA, &["/api/v1/platform"]).json()
     }
 
-    /// The state of a server in the API; an empty text if there is none.
+    /// Returns the state of a server in the API; an empty text if there is none.
     pub fn server(&self, name: &str) -> String {
         let platform = self.platform();
         let rows = platform["members"][0]["traffic"].as_array();
@@ -309,14 +309,14 @@ impl Console {
         status.unwrap_or_default().to_owned()
     }
 
-    /// `GET /api/v1/events`, by the admin.
+    /// Requests `GET /api/v1/events` as the admin.
     pub fn events(&self) -> Vec<Value> {
         let events = self.api(ANNA, &["/api/v1/events"]).body;
         let events = events.lines().map(serde_json::from_str);
         events.collect::<Result<_, _>>().expect("lines of JSON")
     }
 
-    /// A server's bits of `srv_admin_state` in `show servers state` of the runtime API.
+    /// Returns a server's bits of `srv_admin_state` in `show servers state` of the runtime API.
     pub fn admin_state(&self, name: &str) -> u32 {
         let mut socket = UnixStream::connect(self.scratch.path().join("sock")).unwrap();
         socket.write_all(b"show servers state\n").unwrap();
@@ -342,12 +342,12 @@ impl Console {
         self.command(&["reload"]);
     }
 
-    /// Writes the file, and leaves it at that.
+    /// Writes the configuration without a reload.
     pub fn write(&self, change: impl Fn(&str) -> String) {
         self.scratch.write("config", change(&self.config)).unwrap();
     }
 
-    /// A command of ours for this supervisor.
+    /// Returns an `evenkeel` command for this supervisor.
     pub fn program(&self, words: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(words).args(["--pid", &self.pid().to_string()]);
@@ -359,7 +359,7 @@ impl Console {
         command
     }
 
-    /// Runs a command of ours for this supervisor; returns its output.
+    /// Runs an `evenkeel` command for this supervisor; returns its output.
     pub fn command(&self, words: &[&str]) -> String {
         let output = self.program(words).output().unwrap();
         assert!(output.status.success(), "{words:?}: {output:?}");

@@ -1,4 +1,5 @@
-//! The display of a guest by SPICE in a browser: a real QEMU, drawn by spice-html5 through the console.
+//! Tests the display of a guest by SPICE in a browser: a real QEMU, drawn by spice-html5 through
+//! the console.
 
 use crate::console::screen::{
     COLOURS, GuestCleanup, Relay, STATE, connects, follow, picture, sign_in,
@@ -49,7 +50,7 @@ const PADS: &str = "
         done(key.doPublic({ modPowInt: () => ({ toString: () => 'abc' }) }).toString(16));
     }, String).then(done);";
 
-/// A machine with the guest; its relay loses connections.
+/// Starts a machine with the guest, and a relay that can lose connections.
 fn console(image: &Image) -> (Console, Relay) {
     let console = Console::plain();
     let guest = GUEST
@@ -60,7 +61,7 @@ fn console(image: &Image) -> (Console, Relay) {
     (console, relay)
 }
 
-/// A browser with the page of the display.
+/// Opens the page of the display in a browser.
 fn page(relay: &Relay) -> Browser {
     let browser = Browser::start();
     sign_in(&browser, &format!("http://{}/part/guest", relay.at), OLGA);
@@ -78,7 +79,7 @@ fn draws(browser: &Browser) {
 fn types(browser: &Browser, console: &Console, words: &str) {
     browser.wait_for("document.activeElement === document.querySelector('#screen canvas')");
     let log = || console.command(&["guest", "log", "mail"]);
-    // A kernel that starts takes keys for the answers of its keyboard.
+    // A kernel that is starting mistakes keys for responses of its keyboard.
     let is_ready = || log().contains("guest: ready");
     assert!(eventually(SOON, is_ready), "{}", log());
     let is_typed = || {
@@ -117,7 +118,7 @@ fn an_operator_uses_a_display_by_spice_and_the_next_one_hears_who() {
         "{}",
         browser.text()
     );
-    // The keyboard gets out.
+    // The key combination moves the focus out of the display.
     browser.run(
         "const keys = { key: 'Home', ctrlKey: true, altKey: true, bubbles: true };
          document.querySelector('#screen canvas').dispatchEvent(new KeyboardEvent('keydown', keys));",
@@ -173,7 +174,7 @@ fn a_page_of_spice_gets_its_display_back_after_a_loss_and_when_its_guest_is_ther
         draws(&browser);
         types(&browser, &console, words);
     }
-    // So does one whose guest was stopped for a while.
+    // A page whose guest was stopped for a while gets its display back, too.
     for (order, is_there) in [("stop", false), ("start", true)] {
         console.command(&["guest", order, "mail"]);
         browser.wait_for(&format!("{STATE}.startsWith('Connected') === {is_there}"));

@@ -1,4 +1,5 @@
-//! Servers that authenticate connections (NTLM, Negotiate): the client stays on its server.
+//! Compares with HAProxy servers that authenticate connections (NTLM, Negotiate): the client stays
+//! on its server.
 
 use super::{Case, Family, case};
 

@@ -1,4 +1,4 @@
-//! Load balancing: hashes of all kinds, and round robin.
+//! Compares load balancing with HAProxy's: hashes of all kinds, and round robin.
 
 use super::{Case, Family, WITH_SOCKET, case};
 
@@ -39,7 +39,8 @@ const KEYS: usize = 400;
 const LAST: &[u8] =
     b"GET /last?id=last HTTP/1.1\r\nHost: h\r\nX-Key: last\r\nConnection: close\r\n\r\n";
 
-/// As many requests on one connection, each with other digits in place of zeros.
+/// Returns `KEYS` requests on one connection, each with other digits in place of the zeros, and
+/// then the last request.
 const fn keys() -> [u8; ONE_KEY.len() * KEYS + LAST.len()] {
     let mut all = [0; ONE_KEY.len() * KEYS + LAST.len()];
     let mut at = 0;
@@ -168,8 +169,7 @@ static CASES: &[Case] = &[
     case("balance leastconn")
         .lines("default_backend @CASE@-b\n")
         .sections("backend @CASE@-b\nbalance leastconn\nhttp-response set-header x-server %[srv_name]\nserver s1 @SERVER@\nserver s2 @SERVER@\nserver s3 @SERVER@\n")
-        // A fourth one goes where a connection ended first, which is not for the
-        // proxy to say.
+        // Sends no fourth request, whose server would depend on the connection that ends first.
         .send(&[A, A, A]),
     case("weights and hashes")
         .lines("default_backend @CASE@-b\n")

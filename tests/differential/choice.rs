@@ -1,4 +1,4 @@
-//! Converters that select, compare and store.
+//! Compares with HAProxy the converters that select, compare and store.
 
 use super::{Case, Family, Normal, Sample, case, sample};
 

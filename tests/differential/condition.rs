@@ -1,4 +1,4 @@
-//! Conditions: flags of ACLs, matching methods, operators, predefined ACLs.
+//! Compares conditions with HAProxy's: flags of ACLs, matching methods, operators, predefined ACLs.
 
 use super::{Case, Family, Normal, case};
 

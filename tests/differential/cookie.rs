@@ -1,4 +1,4 @@
-//! Cookies by which clients return to their servers.
+//! Compares with HAProxy the cookies by which clients return to their servers.
 
 use super::{Case, Family, Normal, WITH_SOCKET, case};
 

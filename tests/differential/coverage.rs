@@ -50,7 +50,7 @@ static WITHOUT_CASES: &[&str] = &[
     "fetch res.cache",
 ];
 
-/// The names in an expression: its fetch, and its converters.
+/// Returns the names in an expression: its fetch, and its converters.
 fn names(expression: &str) -> BTreeSet<String> {
     let (mut depth, mut quote, mut escaped) = (0, None, false);
     let mut parts = vec![String::new()];
@@ -75,7 +75,7 @@ fn names(expression: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The kinds of keywords that cases have to cover.
+/// Returns whether cases have to cover keywords of this kind.
 fn is_counted(kind: &str) -> bool {
     matches!(kind, "fetch" | "converter") || kind.ends_with(" action")
 }
@@ -90,7 +90,8 @@ fn built() -> BTreeSet<String> {
         .collect()
 }
 
-/// `path_beg` is covered by `path`, and `-m beg` has cases of its own.
+/// Returns whether a fetch is a variant of another one by its matching method: `path_beg` is
+/// covered by `path`, and `-m beg` has cases of its own.
 fn is_variant(all: &BTreeSet<String>, name: &str) -> bool {
     let methods = ["_beg", "_dir", "_dom", "_end", "_len", "_reg", "_sub"];
     name.starts_with("fetch ")

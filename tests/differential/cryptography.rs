@@ -1,4 +1,4 @@
-//! Digests, codes and ciphers.
+//! Compares with HAProxy the converters for digests, message authentication codes and ciphers.
 
 use super::{Family, Sample, sample};
 

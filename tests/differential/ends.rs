@@ -1,5 +1,5 @@
-//! Fetches about the connections of a stream, PROXY headers, response bodies, the rule that ended a
-//! list, and distcc; the converters xxh3 and when.
+//! Compares with HAProxy the fetches about the connections of a stream, PROXY headers, response
+//! bodies, the rule that ended a list, and distcc; the converters xxh3 and when.
 
 use super::{Case, Family, Normal, Sample, case, sample};
 
@@ -161,7 +161,7 @@ static SAMPLES: &[Sample] = &[
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
-/// A body that is waited for, and what rules find of it.
+/// Rules that wait for the body of a response, and show what they find of it in a header.
 const WAITED: &str = "http-response wait-for-body time 5s\n\
     http-response set-header x-body [%[res.body,length]][%[res.body_len]][%[res.body_size]][%[res.body,bytes(0,12)]]\n default_backend @CASE@\n";
 const SERVER: &str = "backend @CASE@\n server s @SERVER@";

@@ -1,4 +1,4 @@
-//! Fetches about the process, proxies, requests and responses.
+//! Compares with HAProxy the fetches about the process, proxies, requests and responses.
 
 use super::{Case, Family, Normal, Sample, case, sample};
 

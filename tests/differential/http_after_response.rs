@@ -1,4 +1,5 @@
-//! Actions of `http-after-response`, which apply to responses of servers and to the proxy's own.
+//! Compares with HAProxy the actions of `http-after-response`, which apply to responses of servers
+//! and to the proxy's own.
 
 use super::{Case, Family, Normal, case};
 

@@ -1,4 +1,5 @@
-//! Actions of `http-request`, and the requests that the server receives after them.
+//! Compares with HAProxy the actions of `http-request`, and the requests that the server receives
+//! after them.
 
 use super::{Case, Family, Normal, case};
 

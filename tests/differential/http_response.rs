@@ -1,4 +1,4 @@
-//! Actions of `http-response`.
+//! Compares with HAProxy the actions of `http-response`.
 
 use super::{Case, Family, Normal, case};
 

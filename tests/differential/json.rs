@@ -1,4 +1,4 @@
-//! JSON, and JSON web tokens.
+//! Compares with HAProxy the converters for JSON and JSON web tokens.
 
 use super::{Family, Sample, sample};
 
@@ -16,7 +16,7 @@ pub static FAMILY: Family = Family {
 const RSA: &str = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEA5wjxmgY2aDehiCO+2NJb\n156oHoU+SkvuCJDKzf+wVfgh4X2jUPbqKIJGfZzatNQ66ySQnFWnm15pYn67WYdH\nDutut8A6k9oAiXA6PchGWDrn6PZOm1x2kRNG8wR/C7oIT4i+koh3Sdj2T5+VWr1c\ngYjd0WcnyHA6t72ybrxes9pNfMiIpavS63PsSF/88CuU8PAi1fr1IjcPOtqtFwo+\nFShPQu+mWGby0llsNCZrbPcNq1tqt5roT4b9csXd6MAX8fIBmKabf8cCFgbUNyWS\nxPTY/nWGlLIMy52QAGOP9trAjxG+RSztmKCNOnAeVU54UHHo/f3qgpQfhkKmWEFB\nAwIDAQAB\n-----END PUBLIC KEY-----\n";
 const EC: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE8Nh7eWedJ7IA5J8eClIl/FKQJoup\nnH6mj4z+5TMd93DaHLBgoKODjsahj+fMeklvOVzYGOke8FdP8OC+eSriLw==\n-----END PUBLIC KEY-----\n";
 
-/// With a header that holds JSON.
+/// Returns a sample whose request has a header with JSON.
 const fn of(expression: &'static str) -> Sample {
     sample(expression).asked(concat!(
         "GET / HTTP/1.1\r\nHost: a\r\nX-Json: ",
@@ -25,7 +25,7 @@ const fn of(expression: &'static str) -> Sample {
     ))
 }
 
-/// With a token of each kind.
+/// Returns a sample whose request has headers with JSON web tokens of each kind.
 const fn token(expression: &'static str) -> Sample {
     sample(expression).asked(
         "GET / HTTP/1.1\r\nHost: a\r\nX-Hs: eyJhbGciOiAiSFMyNTYiLCAidHlwIjogIkpXVCJ9.eyJpc3MiOiAibWUiLCAiZXhwIjogMTcwMDAwMDAwMCwgIm9rIjogdHJ1ZSwgInBpIjogMy41LCAibGlzdCI6IFsxLCAiYiJdLCAibyI6IHsiYS5iIjogImMifX0.MxFV68RlS5wL1Du9xBAHgEI1cUUL-OX4-tpZF9dXdN0\r\nX-Hs5: eyJhbGciOiAiSFM1MTIiLCAidHlwIjogIkpXVCJ9.eyJpc3MiOiAibWUiLCAiZXhwIjogMTcwMDAwMDAwMCwgIm9rIjogdHJ1ZSwgInBpIjogMy41LCAibGlzdCI6IFsxLCAiYiJdLCAibyI6IHsiYS5iIjogImMifX0.zRVInqopPYXCqhQhstzBWCEYs8NKjM2hgvCzeDtN7RFq6Vbf9-f0vUDDQviLBjyvWkmOYPowXwIFD49Y6dcLzQ\r\nX-Rs: eyJhbGciOiAiUlMyNTYiLCAidHlwIjogIkpXVCJ9.eyJhIjogMX0.yzxJhpaW5SnjwPl24eOisZQQ4T6apNeRXegCfFa4ZNC0LkR1LW3qNmyvRSV6uDflF-55d7NzafQS4VRG1uFnfagb9jOBwo0djA5uNPpsk1kqqzNKa5uc-3t4d6xfsrkyCjnv2QPcvj6iB1fJ6b4NPXG3bqqL5JSaaQkys4lU_ubGXFhthfA2JqnBgT_nne56HrgV4vYxF6oGaZzq03PoaO1kVqyrcyH9R94ivSUCdYc5kbzTcXjkS1KziMCApIHDZD0ql_ibM_heWE7xwEGLDeMKUgvIXTNBb0IuqhByGRo7glOZHNjgmXLGa9Wfzw2x5JWCVIo3abLq4qeouUneNA\r\nX-Es: eyJhbGciOiAiRVMyNTYiLCAidHlwIjogIkpXVCJ9.eyJhIjogMX0.4fASxUZWCoe0nSjsvAwogQDA8q88KUIAXnn48wDz06uhLXr4ahsIJ9znqZg-RUQYKVw4D6EoHVm3iwC-H-DGFQ\r\nX-None: eyJhbGciOiAibm9uZSIsICJ0eXAiOiAiSldUIn0.eyJhIjogMX0.\r\n\

@@ -1,4 +1,4 @@
-//! Maps: every matching method, with and without a default value.
+//! Compares maps with HAProxy's: every matching method, with and without a default value.
 
 use super::{Family, Sample, sample};
 

@@ -1,5 +1,6 @@
-//! The differential test: the same bytes go through HAProxy and through Evenkeel with the same
-//! file. The clients must get the same bytes back, and the servers must receive the same ones.
+//! Implements the differential test: the same bytes go through HAProxy and through Evenkeel with
+//! the same file. The clients must get the same bytes back, and the servers must receive the same
+//! ones.
 //!
 //! A family is a file with a [`Family`]. One start of HAProxy serves everything in it, and after
 //! that one start of Evenkeel at the same addresses, so the two files are equal byte for byte. A
@@ -97,11 +98,11 @@ static FAMILIES: &[&Family] = &[
 
 /// Prefix of a command for the statistics socket.
 const COMMAND: &[u8] = b"@SOCKET@ ";
-/// The name of that socket in `@DIR@`.
+/// Name of the statistics socket in `@DIR@`.
 const SOCKET: &str = "socket";
 /// `global` of a family that sends commands.
 const WITH_SOCKET: &str = "    stats socket @DIR@/socket level admin";
 
-/// The request of a sample that brings none, but for its end.
+/// Request of a sample without a request of its own, without the empty line at its end.
 const REQUEST: &str = "GET /dir/file.html?a=1&b=two HTTP/1.1\r\nHost: www.example.org:8080\r\n\
     User-Agent: Probe/1.0\r\nX-List: one, two,three\r\nX-Empty:\r\nCookie: id=42; name=value\r\n";

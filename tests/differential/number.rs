@@ -1,4 +1,4 @@
-//! Numeric converters, and other types converted to numbers.
+//! Compares with HAProxy the numeric converters, and other types converted to numbers.
 
 use super::{Family, Sample, sample};
 

@@ -1,4 +1,4 @@
-//! Rules and options that choose the server of a stream, and retries.
+//! Compares with HAProxy the rules and options that choose the server of a stream, and retries.
 
 use super::{Case, Family, Normal, WITH_SOCKET, case};
 

@@ -1,4 +1,5 @@
-//! Converters of protocols: MQTT, FIX, Protocol Buffers, the header Forwarded.
+//! Compares with HAProxy the converters of protocols: MQTT, FIX, Protocol Buffers, the header
+//! Forwarded.
 
 use super::{Family, Sample, sample};
 

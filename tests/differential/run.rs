@@ -133,7 +133,7 @@ impl Bed {
         assert!(lab::eventually(PATIENCE, || asks().is_ok()));
     }
 
-    /// Returns the results of all, samples first.
+    /// Serves the family with a program; returns the results of all samples, and then of all cases.
     fn serve(&self, program: Program) -> Vec<Outcome> {
         let config = self.config(program);
         let peer = match program.start(Location::Here, &config, self.address(0)) {
@@ -306,7 +306,7 @@ fn talk(
     Ok((port, said))
 }
 
-/// Every byte as a character, so that none is lost.
+/// Converts every byte to a character, so that none is lost.
 fn bytes_as_text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
@@ -326,7 +326,7 @@ fn normalised(text: &str, normal: &[Normal], client_port: u16) -> String {
     text
 }
 
-/// Ports of a PROXY header of version 2 between addresses of IPv4.
+/// Replaces the ports in a PROXY header of version 2 for IPv4 by question marks.
 fn without_proxy_ports(text: &str) -> String {
     const SIGNATURE: &str = "\r\n\r\n\0\r\nQUIT\n";
     const PORTS: std::ops::Range<usize> = 24..28;
@@ -350,7 +350,7 @@ fn without_numbers(text: &str) -> String {
     out
 }
 
-/// Lines of `show table` without where an entry lies in memory and when it ends.
+/// Removes the memory addresses and expiry times of entries from the output of `show table`.
 fn without_moments(text: &str) -> String {
     let mut out = String::new();
     for line in text.split_inclusive('\n') {
@@ -375,15 +375,14 @@ fn without_moments(text: &str) -> String {
     out
 }
 
-/// Dates of cookies without their value: those that are written out, and the
-/// time since 1970, in fours of seconds, as five digits to the base of 64 (`maxidle`,
-/// `maxlife`).
+/// Replaces the dates of cookies: those that are written out, and the time since 1970, in fours of
+/// seconds, as five digits to the base of 64 (`maxidle`, `maxlife`).
 fn without_dates(text: &str) -> String {
     let mut parts: Vec<&str> = text.split("GMT").collect();
     let end = parts.pop().unwrap_or_default();
     let mut out = String::new();
     for part in parts {
-        // Up to the day of the week.
+        // Removes the text from the day of the week on.
         let day = part.rfind(", ").unwrap_or(part.len()).saturating_sub(3);
         out += part.get(..day).unwrap_or(part);
         out += "DATE";
@@ -406,7 +405,7 @@ fn without_dates(text: &str) -> String {
     plain
 }
 
-/// Age of the responses of a family.
+/// Maximum age in seconds of a response whose dates are recognised.
 const DATES_SECONDS: u64 = 600;
 
 fn stamp(fours: u64) -> String {
@@ -429,7 +428,7 @@ fn sorted_headers(text: &str) -> String {
     format!("{start}\r\n{}\r\n\r\n{body}", lines.join("\r\n"))
 }
 
-/// The lines of a file that a message names by `:number`.
+/// Returns the lines of a file that a message names by `:number`.
 fn lines_named(config: &str, message: &str) -> String {
     let mut out = String::new();
     for (n, line) in config.lines().enumerate() {
@@ -452,7 +451,7 @@ fn differences() -> Vec<String> {
         .collect()
 }
 
-/// Compares all of a family.
+/// Compares the results of both programs for a family, and panics if any differ unexpectedly.
 pub fn compare(family: &'static Family) {
     let bed = Bed::new(family);
     let theirs = bed.serve(Program::Haproxy);
@@ -490,7 +489,7 @@ pub fn compare(family: &'static Family) {
     assert!(wrong.is_empty(), "\nfamily {family}\n{wrong}");
 }
 
-/// The lines that a program accepts, though neither may.
+/// Returns the `refused` lines of a family that a program accepts.
 fn not_refused(bed: &Bed) -> String {
     let mut wrong = String::new();
     for line in bed.family.refused {

@@ -1,4 +1,4 @@
-//! Sticking: `stick on`, `match`, `store-request` and `store-response`.
+//! Compares sticking with HAProxy's: `stick on`, `match`, `store-request` and `store-response`.
 
 use super::{Case, Family, Normal, WITH_SOCKET, case};
 

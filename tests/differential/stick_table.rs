@@ -1,5 +1,5 @@
-//! Stick tables: tracking in every rule set, fetches and converters about an entry, actions that
-//! change one, and the commands of the statistics socket.
+//! Compares stick tables with HAProxy's: tracking in every rule set, fetches and converters about
+//! an entry, actions that change one, and the commands of the statistics socket.
 
 use super::{Case, Family, Normal, WITH_SOCKET, case};
 

@@ -1,4 +1,5 @@
-//! The types from which the tables of the differential test are built. This module starts nothing.
+//! Defines the types from which the tables of the differential test are built. This module starts
+//! nothing.
 
 /// Something that is not compared byte for byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,7 +14,7 @@ pub enum Normal {
     HeaderOrder,
     /// Memory addresses and expiry times in entries of `show table`.
     Entries,
-    /// Dates, as cookies have them.
+    /// Dates in the forms that cookies have.
     Dates,
 }
 
@@ -27,9 +28,9 @@ pub struct Sample {
     /// The expression is evaluated for this response of the server.
     pub answer: Option<&'static str>,
     pub normal: &'static [Normal],
-    /// The key of the reason why it differs.
+    /// Key of the intended difference in `differences.rs`.
     pub differs: Option<&'static str>,
-    /// The installed haproxy does not know it: its value by the documentation.
+    /// Expected value, if the installed HAProxy does not support the expression.
     pub newer: Option<&'static str>,
 }
 
@@ -72,7 +73,8 @@ impl Sample {
     }
 }
 
-/// Lines of a file, what is sent to them, and what they show.
+/// A frontend and further sections, the bytes that clients send, and the permitted differences of
+/// the responses.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     pub name: &'static str,
@@ -85,7 +87,7 @@ pub struct Case {
     /// Response of the web server, if not its usual one.
     pub server_says: Option<&'static [u8]>,
     pub send: &'static [&'static [u8]],
-    /// The client ends its side behind what it sends.
+    /// The client closes its sending side after the bytes.
     pub half_close: bool,
     /// Size of the pieces in which the bytes are sent.
     pub pieces: Option<usize>,
@@ -93,11 +95,11 @@ pub struct Case {
     pub tls: Option<&'static [&'static str]>,
     pub normal: &'static [Normal],
     pub differs: Option<&'static str>,
-    /// The installed HAProxy does not support the case: the expected result of ours.
+    /// Expected result, if the installed HAProxy does not support the case.
     pub newer: Option<&'static str>,
 }
 
-/// A case by its name, to be completed.
+/// Creates a case with this name, to be completed by the methods of [`Case`].
 pub const fn case(name: &'static str) -> Case {
     Case {
         name,

@@ -1,4 +1,4 @@
-//! Actions of `tcp-request connection`, `session` and `content`.
+//! Compares with HAProxy the actions of `tcp-request connection`, `session` and `content`.
 
 use super::{Case, Family, Normal, case};
 
@@ -13,7 +13,7 @@ const POST: &[u8] =
     b"POST /form HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc";
 /// A PROXY header before a request.
 const PROXIED: &[u8] = b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 2000\r\nGET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-/// A NetScaler Client IP header before a request, in the legacy and in the standard form.
+/// A NetScaler Client IP header in the legacy form before a request.
 const NETSCALER: &[u8] = b"\0\0\0\x05\0\0\0\x28\
     \x45\0\0\x28\0\0\0\0\x40\x06\0\0\xc0\0\x02\x01\xc6\x33\x64\x02\x30\x39\0\x50\0\0\0\0\0\0\0\0\x50\0\0\0\0\0\0\0\
     GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";

@@ -1,4 +1,5 @@
-//! Actions of `tcp-response content`, and the rules that inspect the bytes of a server.
+//! Compares with HAProxy the actions of `tcp-response content`, and the rules that inspect the
+//! bytes of a server.
 
 use super::{Case, Family, case};
 

@@ -1,4 +1,4 @@
-//! Converters of text, encodings and hashes.
+//! Compares with HAProxy the converters of text, encodings and hashes.
 
 use super::{Family, Sample, sample};
 
@@ -34,7 +34,7 @@ static SAMPLES: &[Sample] = &[
     sample("int(1234),length"),
     sample("bin(00010203),length"),
     sample("src,length"),
-    // Parts.
+    // The following samples return parts of a text.
     sample("str(hello),bytes(1)"),
     sample("str(hello),bytes(1,2)"),
     sample("str(hello),bytes(0,99)"),
@@ -77,7 +77,7 @@ static SAMPLES: &[Sample] = &[
     sample("str(..a..),word(1,.)"),
     sample("str(..a..),word(-1,.)"),
     sample("str(....),word(1,.)").differs("word-missing"),
-    // Substitution.
+    // The following samples substitute parts of a text.
     sample("str(aXbXc),regsub(X,-)"),
     sample("str(aXbXc),regsub(X,-,g)"),
     sample("str(aXbxc),regsub(x,-,gi)"),
@@ -103,7 +103,7 @@ static SAMPLES: &[Sample] = &[
     sample("'str(a.b),regsub(\"\\Q.\\E\",_)'"),
     sample("'str(ab12),regsub(\"\\p{Lu}|\\p{Nd}\",_,g)'"),
     sample("path,regsub(\\.html$,.php)"),
-    // Joining.
+    // The following samples join and compare texts.
     sample("str(a),concat(b)"),
     sample("str(a),concat(b,txn.case)").normal(&[super::Normal::Numbers]),
     sample("str(a),concat(b,txn.case,c)").normal(&[super::Normal::Numbers]),
@@ -133,7 +133,7 @@ static SAMPLES: &[Sample] = &[
     sample("var(txn.case),strcmp(txn.case)"),
     sample("str(),strcmp(txn.case)").normal(&[super::Normal::Numbers]),
     sample("str(zz),strcmp(txn.case)").normal(&[super::Normal::Numbers]),
-    // Encodings.
+    // The following samples encode and decode texts.
     sample("str(hello),base64"),
     sample("str(a),base64"),
     sample("str(),base64"),
@@ -186,7 +186,7 @@ static SAMPLES: &[Sample] = &[
     sample("bin(61e28262),json(utf8s)"),
     sample("bin(61fc8080808080af62),json(utf8ps)"),
     sample("str(WWW.Example.org:80),host_only"),
-    // Hashes.
+    // The following samples compute hashes of texts.
     sample("str(hello),crc32"),
     sample("str(hello),crc32(1)"),
     sample("str(hello),crc32c"),
@@ -202,7 +202,7 @@ static SAMPLES: &[Sample] = &[
     sample("str(),crc32"),
     sample("int(5),crc32"),
     sample("src,crc32"),
-    // Addresses and hosts.
+    // The following samples convert addresses and host names.
     sample("src,ipmask(24)"),
     sample("src,ipmask(255.255.0.0)"),
     sample("ipv6(2001:db8:1:2:3::4),ipmask(24,48)"),
@@ -221,7 +221,7 @@ static SAMPLES: &[Sample] = &[
     sample("str([::1]:8080),port_only"),
     sample("str(a:),port_only"),
     sample("str(a:x),port_only").differs("port-only"),
-    // Times.
+    // The following samples format points in time.
     sample("int(0),http_date"),
     sample("int(1700000000),http_date"),
     sample("int(1700000000),http_date(60)"),

@@ -1,5 +1,5 @@
-//! Fetches about TLS: of connections that end here, with `openssl s_client` as the client, and of
-//! forwarded ones, with recorded ClientHellos.
+//! Compares with HAProxy the fetches about TLS: of connections that end here, with `openssl
+//! s_client` as the client, and of forwarded ones, with recorded ClientHellos.
 
 use super::{Case, Family, Normal, case};
 
@@ -113,8 +113,8 @@ const COVERS_CERTIFICATES: &[&str] = &[
     "fetch ssl_f_i_dn",
 ];
 
-/// The server sends back what it gets, the PROXY header first: its unique id has
-/// what rules found in the hello.
+/// Rules that write the fields of a ClientHello into the unique ID of the PROXY header, which the
+/// server sends back.
 const HELLO_RULES: &str = "mode tcp\n tcp-request inspect-delay 5s\n\
     tcp-request content set-var(sess.a) req.ssl_sni if WAIT_END\n\
     tcp-request content set-var(sess.b) req.ssl_alpn if WAIT_END\n\
@@ -133,7 +133,7 @@ const HELLO_RULES: &str = "mode tcp\n tcp-request inspect-delay 5s\n\
 const ECHO: &str =
     "backend @CASE@\n mode tcp\n server s @ECHO@ send-proxy-v2 proxy-v2-options unique-id";
 
-/// The same for a response: the server sends the client's bytes back, so they are a response, too.
+/// Rules about a ClientHello in a response: the server sends the client's bytes back.
 const ANSWER: &str = "backend @CASE@\n mode tcp\n tcp-response inspect-delay 5s\n\
     tcp-response content accept if { res.ssl_hello_type 1 } { rep_ssl_hello_type 1 } { res.payload(0,1) -m bin 16 }\n\
     tcp-response content reject\n server s @ECHO@";

@@ -1,4 +1,5 @@
-//! Users: the credentials in a request, user lists, and how a client is asked to authenticate.
+//! Compares with HAProxy the credentials in a request, user lists, and how a client is asked to
+//! authenticate.
 
 use super::{Case, Family, Sample, case, sample};
 
@@ -9,13 +10,13 @@ pub static FAMILY: Family = Family {
     ..Family::named("users")
 };
 
-/// a:b:c
+/// A request with the credentials `a:b:c`.
 const BASIC: &str = "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Basic YTpiOmM=\r\n";
 const BEARER: &str =
     "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: bearer  tok en\r\nX-Token: Bearer other\r\n";
-/// nocolon
+/// A request with the credentials `nocolon`.
 const WITHOUT_COLON: &str = "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Basic bm9jb2xvbg==\r\n";
-/// a:b and a zero, and c
+/// A request with the credentials `a:b`, a zero byte and `c`.
 const WITH_ZERO: &str = "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Basic YTpiAGM=\r\n";
 const WITH_COMMA: &str = "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: bAsic   YTpi, foo\r\n";
 const TWICE: &str =
