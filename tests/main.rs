@@ -1,5 +1,5 @@
-//! Scenarios across crates: the real binary, real peers, network namespaces. Each folder has those of
-//! one part.
+//! Contains the scenarios across crates: the real binary, real peers, network namespaces. Each
+//! folder has those of one part.
 
 mod address;
 mod boot;

@@ -1,5 +1,5 @@
-//! The programs under test: ours, built by this run, and the HAProxy with which it is compared. An
-//! installed `evenkeel` is never used.
+//! Provides the programs under test: ours, built by this run, and the HAProxy with which it is
+//! compared. An installed `evenkeel` is never used.
 
 use lab::{LabError, Location, Peer, ScratchDirectory};
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ pub enum Program {
 impl Program {
     pub const BOTH: [Program; 2] = [Program::Evenkeel, Program::Haproxy];
 
-    /// A command that takes haproxy's flags.
+    /// Returns a command of this program that accepts haproxy's flags.
     pub fn command(self) -> Command {
         match self {
             Program::Evenkeel => {
@@ -29,7 +29,8 @@ impl Program {
         }
     }
 
-    /// Starts the program in the foreground with a configuration in a file. Ready when it responds.
+    /// Starts the program in the foreground with a configuration in a file, and waits until it
+    /// responds.
     pub fn start(
         self,
         place: impl Into<Location>,
@@ -43,7 +44,7 @@ impl Program {
     }
 }
 
-/// Starts ours under the name of HAProxy. Ready when it responds.
+/// Starts `evenkeel haproxy`, and waits until it responds.
 pub fn evenkeel(
     place: impl Into<Location>,
     config: &str,
@@ -61,12 +62,12 @@ pub fn binary() -> &'static Path {
     BUILT.get_or_init(|| build("evenkeel"))
 }
 
-/// The binary of that name.
+/// Builds the binary of this name; returns its path.
 pub fn build(name: &str) -> PathBuf {
     built("--bin", name)
 }
 
-/// The example of that name.
+/// Builds the example of this name; returns its path.
 pub fn example(name: &str) -> PathBuf {
     built("--example", name)
 }
@@ -97,7 +98,7 @@ fn built(kind: &str, name: &str) -> PathBuf {
     built.expect("cargo tells where the binary is")
 }
 
-/// The profile of these tests, so that nothing is built twice.
+/// Returns the cargo profile of these tests, so that nothing is built twice.
 fn profile() -> String {
     let own = std::env::current_exe().unwrap();
     let directory = own
@@ -110,13 +111,14 @@ fn profile() -> String {
     }
 }
 
-/// The top of the tree.
+/// Returns the root directory of the repository.
 pub fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
 }
 
-/// A name of our binary's under which it is haproxy by itself.
+/// Creates a link `haproxy` to the binary, which behaves as HAProxy under this name; returns the
+/// path of the link.
 pub fn link_named_haproxy(scratch: &ScratchDirectory) -> PathBuf {
     let link = scratch.path().join("haproxy");
     std::os::unix::fs::symlink(binary(), &link).unwrap();

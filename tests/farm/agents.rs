@@ -1,5 +1,5 @@
-//! Agents with the real xrdp: a farm without any earlier knowledge routes a user to the existing
-//! session.
+//! Tests agents with the real xrdp: a farm without any earlier knowledge routes a user to the
+//! existing session.
 
 use crate::farm::desktops::{SOON, Site, is_ready, xrdp};
 use crate::program::binary;
@@ -29,7 +29,7 @@ fn with_agent(
     xrdp(scratch, host, name, address, display)
 }
 
-/// The processes with this name on a host.
+/// Returns the processes with this name on a host.
 fn running(site: &Site, host: usize, name: &str) -> Vec<Pid> {
     let is_so = |pid: &Pid| {
         let comm = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()));

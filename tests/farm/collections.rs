@@ -1,14 +1,14 @@
-//! Programs on some hosts only, with the real programs: a user signs in at the portal with curl,
-//! and opens its `.rdp` files with xfreerdp.
+//! Tests programs that only some hosts of a farm have, with real clients and hosts: a user signs in
+//! at the portal with curl, and opens its `.rdp` files with xfreerdp.
 
 use crate::farm::desktops::{Site, address, certificate, is_ready, xrdp};
 use lab::{LabProcess, ScratchDirectory, may_run, privileged};
 use std::process::Command;
 
-/// The name of the portal, and where curl finds it.
+/// URL at which curl finds the portal.
 const PORTAL: &str = "https://desktop.example.org";
 
-/// The lines of a portal: Word is on ts2 only.
+/// Returns the lines of a portal; the program Word is on ts2 only.
 fn portal(scratch: &ScratchDirectory) -> String {
     format!(
         "    web {}:443 crt {}\n    portal {PORTAL}/\n    users staff\n    desktop \"Full desktop\"\n    \
@@ -33,7 +33,7 @@ fn curl(site: &Site, user: &str, path: &str, options: &[&str]) -> String {
     printed.unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Signs a user in; returns what the list shows.
+/// Signs a user in; returns the page with the list of programs.
 fn signs_in(site: &Site, user: &str) -> String {
     let data = format!("user={user}&password=secret");
     let origin = format!("Origin: {PORTAL}");
@@ -64,7 +64,7 @@ fn files_of_the_portal_lead_to_the_hosts_of_their_programs() {
     let site = Site::with(xrdp, portal);
     let list = signs_in(&site, "anna");
     assert!(list.contains("/start/word.rdp"), "{list}");
-    // ts1 has the most room, by name; Word is at ts2.
+    // With equal loads ts1 would be chosen, the first by name; but Word is on ts2.
     let word = opens(&site, "word");
     site.has([[0, 0], [1, 0]]);
     let log = site.read("xfreerdp");
@@ -72,7 +72,7 @@ fn files_of_the_portal_lead_to_the_hosts_of_their_programs() {
     site.shows(&["farm", "sessions"], |text| text.contains(" connected"));
     word.kill_tree();
     site.shows(&["farm", "sessions"], |text| text.contains("disconnected"));
-    // The desktop is on all hosts: she comes to the session that she has, with a file and without.
+    // The desktop is on all hosts, and anna returns to her session, with a file and without.
     let desktop = opens(&site, "desktop");
     site.has([[0, 0], [1, 1]]);
     desktop.kill_tree();
@@ -82,7 +82,7 @@ fn files_of_the_portal_lead_to_the_hosts_of_their_programs() {
     redirected.kill_tree();
     let shown = site.shows(&["farm", "sessions"], |text| text.contains("disconnected"));
     assert!(shown.contains("all hosts and ts2"), "{shown}");
-    // Nobody new comes to its only host; anna comes back.
+    // The only host with Word accepts no new users, but anna returns to her session.
     site.ours(&["farm", "drain", "ts2"]);
     let list = signs_in(&site, "bert");
     assert!(list.contains("Its hosts accept no new users now"), "{list}");

@@ -1,5 +1,5 @@
-//! Displays and terminals of guests in the portal of a farm: a real QEMU, drawn in a browser on one
-//! machine, and reached through the other node of a cluster.
+//! Tests displays and terminals of guests in the portal of a farm: a real QEMU, drawn in a browser
+//! on one machine, and reached through the other node of a cluster.
 
 use crate::cluster::site::{SOON, Site, configuration};
 use crate::console::far::{NAME, Pages, runs_on_beta};
@@ -15,7 +15,8 @@ use rustls::{ClientConfig, RootCertStore};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// A farm without a session host that runs; `{groups}` open its guests.
+/// Configuration of a farm whose session host does not run; members of `{groups}` may open its
+/// guests.
 const FARM: &str = "
 farm office
     name desktop.example.org
@@ -42,7 +43,7 @@ guest desk
 const SCREEN: &str = "/screen/mail";
 const TERMINAL: &str = "/terminal/mail";
 const SPICE: &str = "/spice/desk";
-/// With what a client of SPICE begins a session: the main channel, and two words with what it can do.
+/// First message of a SPICE client: the main channel, and two words of capabilities.
 const LINK: &[u8] = b"REDQ\x02\0\0\0\x02\0\0\0\x1a\0\0\0\0\0\0\0\x01\0\x01\0\0\0\x01\0\0\0\x12\0\0\0\x09\0\0\0\0\0\0\0";
 const STATE: &str = "document.getElementById('screen-state').textContent";
 /// Text of the terminal for screen readers.
@@ -57,7 +58,7 @@ const DRAWN: &str = "return (() => {
     return false;
 })()";
 
-/// The lines of a farm with its files in a directory, and the authority of its certificate.
+/// Returns the lines of a farm with its files in a directory, and the CA of its certificate.
 fn farm(directory: &std::path::Path, web: SocketAddr, groups: &str) -> (String, Authority) {
     let authority = Authority::new("Test CA").unwrap();
     let leaf = Leaf {
@@ -82,7 +83,7 @@ fn guest(image: &Image) -> String {
         .replace("{initrd}", &image.initrd().display().to_string())
 }
 
-/// The guests end before the supervisor: they would outlive it.
+/// Ends the guests when it is dropped, before the supervisor, which they would outlive.
 struct GuestCleanup<'c>(&'c Console);
 
 impl Drop for GuestCleanup<'_> {
@@ -120,7 +121,7 @@ fn is_drawn(browser: &Browser) {
     assert!(eventually(SOON, is_drawn), "{}", browser.text());
 }
 
-/// No page needed what its policy forbids.
+/// Checks that no page violated its content security policy.
 fn keeps_its_policy(browser: &Browser) {
     let forbidden = |words: &String| words.contains("Content Security Policy");
     let complaints = browser.complaints();
@@ -199,7 +200,7 @@ fn group_members_use_a_guest_in_the_browser() {
     drop(guest);
 }
 
-/// A user who is in no group of the line.
+/// Checks that a user who is in no group of the line sees no guest.
 fn sees_nothing(browser: &Browser, web: SocketAddr) {
     let url = |path: &str| format!("https://{web}{path}");
     sign_in(browser, &url("/"), crate::console::site::VERA);
@@ -223,7 +224,7 @@ fn uses_the_terminal(browser: &Browser, url: &str) {
     picture(browser, "portal-terminal", 1400, 900, "dark");
 }
 
-/// Clients that trust this authority.
+/// Returns a TLS configuration that trusts this CA.
 fn trusts(authority: &Authority) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let certificate = CertificateDer::from(authority.der().to_vec());

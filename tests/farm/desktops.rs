@@ -1,5 +1,5 @@
-//! Remote desktops with the real programs: two hosts with xrdp, and xfreerdp as the client, which
-//! is redirected and returns to its session.
+//! Tests remote desktops with the real programs: two hosts with xrdp, and xfreerdp as the client,
+//! which is redirected and returns to its session.
 
 use crate::program::{binary, root};
 use lab::pki::{Authority, Leaf};
@@ -16,9 +16,10 @@ use std::time::Duration;
 
 /// Timeout of every wait, for a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(90);
-/// The first display of the sessions of the next host: displays are those of the whole machine.
+/// Number of the first display for sessions of the next host; display numbers are shared by the
+/// whole machine.
 static NEXT_DISPLAY: AtomicU32 = AtomicU32::new(610);
-/// Displays that a host may have.
+/// Maximum number of displays of a host.
 const DISPLAYS: u32 = 20;
 
 /// Hash of anna's password, `secret`, for NLA: its MD4.
@@ -49,17 +50,18 @@ pub fn address(number: usize) -> String {
 }
 
 impl Site {
-    /// Two hosts that this starts.
+    /// Creates a farm of two hosts, which `desktop` starts.
     fn new(desktop: Start) -> Site {
         Site::with(desktop, |_| String::new())
     }
 
-    /// Two hosts that this starts, and further lines of the farm, before other sections.
+    /// Variant of [`Site::new`] with further lines of the farm, which may be followed by other
+    /// sections.
     pub fn with(desktop: Start, lines: impl FnOnce(&ScratchDirectory) -> String) -> Site {
         Site::with_options(desktop, "", lines)
     }
 
-    /// The same, and options of the lines of the hosts.
+    /// Variant of [`Site::with`] with options on the `host` lines.
     pub fn with_options(
         desktop: Start,
         options: &str,
@@ -116,8 +118,8 @@ impl Site {
         site
     }
 
-    /// Ends the program and starts it with the same lines in another file: the state that it keeps is of its files,
-    /// so it knows nothing.
+    /// Restarts the program with the same lines in another file. Its stored state belongs to the
+    /// path of the file, so it starts without any.
     pub fn loses_everything(&mut self) {
         self.program.kill_tree();
         let file = |name: &str| self.scratch.path().join(name);
@@ -126,17 +128,17 @@ impl Site {
         self.shows(&["farm", "list"], |text| text.matches(": up").count() == 2);
     }
 
-    /// The process of a host with xrdp, in whose namespaces its sessions are.
+    /// Returns the process of a host with xrdp, in whose namespaces its sessions are.
     pub fn desktop(&self, number: usize) -> &LabProcess {
         &self.desktops[number - 1]
     }
 
-    /// The machine on which the program is.
+    /// Returns the machine on which the farm runs.
     pub fn node(&self) -> &LabHost {
         &self.node
     }
 
-    /// The path of a file of the test.
+    /// Returns the path of a file in the directory of the test.
     pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
@@ -155,7 +157,7 @@ impl Site {
         fs::read_to_string(self.scratch.path().join(name)).unwrap_or_default()
     }
 
-    /// Returns the output of a command of ours.
+    /// Runs an `evenkeel` command on the farm's machine; returns its output or error.
     pub fn ours(&self, words: &[&str]) -> String {
         let mut command = Command::new(binary());
         command.args(words);
@@ -164,7 +166,7 @@ impl Site {
         printed.unwrap_or_else(|error| error.to_string())
     }
 
-    /// Waits until a command of ours prints something good.
+    /// Waits until the output of an `evenkeel` command satisfies a condition; returns the output.
     pub fn shows(&self, words: &[&str], is_good: impl Fn(&str) -> bool) -> String {
         let mut shown = String::new();
         let good = eventually(SOON, || {
@@ -345,7 +347,8 @@ pub fn is_ready(test: &str) -> bool {
     may_run(test, needs)
 }
 
-/// The token of the last redirection that a client has logged, with its bytes as hexadecimal numbers.
+/// Returns the token of the last redirection that a client has logged, with its bytes as
+/// hexadecimal numbers.
 fn token(log: &str) -> String {
     let (_, dump) = log
         .rsplit_once("LB_LOAD_BALANCE_INFO:")
@@ -384,7 +387,7 @@ fn xfreerdp_is_redirected_and_comes_back_to_its_session_after_a_cut() {
     let shown = site.shows(&["farm", "sessions"], |text| text.contains(" connected"));
     assert!(shown.contains("anna") && shown.contains("ts1"), "{shown}");
     assert!(site.read("xfreerdp").contains("LB_LOAD_BALANCE_INFO"));
-    // The cut.
+    // Cuts the connection of the first client.
     first.kill_tree();
     site.shows(&["farm", "sessions"], |text| text.contains("disconnected"));
     // Another client of the same user, with the name in another form.

@@ -1,15 +1,15 @@
-//! The gateway of a farm with the real programs: xfreerdp reaches its session through HTTPS, by a
-//! WebSocket and by the pair of two requests.
+//! Tests the gateway of a farm with the real programs: xfreerdp reaches its session through HTTPS,
+//! by a WebSocket and by the pair of two requests.
 
 use crate::farm::desktops::{SOON, Site, address, certificate, is_ready, xrdp};
 use lab::{LabProcess, ScratchDirectory, eventually};
 use std::process::Command;
 
-/// The cookie of anna with her password for the farm `office` with this key; a test of the farm makes the same.
+/// Key with which the farm makes and reads cookies (`token-key`).
 const KEY: [u8; 32] = [7; 32];
 const COOKIE: &str = "evenkeel1._____1zD-Cg4unJgYW5uYfjF4YR5wlxq-OJzNTxgEQjZxb_KVbngipOPRXoGT9gY";
 
-/// The lines of a gateway.
+/// Returns the configuration lines of a gateway.
 fn gateway(scratch: &ScratchDirectory) -> String {
     let key = scratch.write("farm.key", KEY).unwrap();
     format!(
@@ -59,7 +59,7 @@ fn xfreerdp_comes_to_its_session_by_websocket_by_two_requests_and_by_a_cookie() 
     let third = site.client_to(&address(1), &options.each_ref().map(String::as_str));
     site.has([[1, 2], [0, 0]]);
     third.kill_tree();
-    // To a host of the farm, without a detour.
+    // Connects to a host of the farm by its address.
     let _fourth = client(&site, &address(11), "auto", "anna", "secret");
     site.has([[1, 3], [0, 0]]);
     let why = site.ours(&["farm", "why", "anna"]);

@@ -1,4 +1,4 @@
-//! Scenarios of remote desktops.
+//! Contains the scenarios of remote desktops, and their setup.
 
 pub mod agents;
 pub mod collections;

@@ -1,5 +1,5 @@
-//! Remote desktops on a cluster. Both nodes have one directory, so a user returns to the session
-//! even when the node that created it has died.
+//! Tests remote desktops on a cluster. Both nodes have one directory, so a user returns to the
+//! session even when the node that created it has died.
 
 use crate::cluster::site::{Machine, SOON, Site, configuration};
 use crate::farm_client::{Person, logs_on, negotiates, packet, request, token};
@@ -48,7 +48,7 @@ fn serve(mut stream: TcpStream, letter: u8) {
     }
 }
 
-/// A cluster that serves a farm of two hosts.
+/// Creates a cluster that serves a farm of two hosts.
 fn site(name: &str) -> Site {
     let site = Site::new(name);
     host(&site.farm, 181, b'1');
@@ -75,7 +75,7 @@ fn site(name: &str) -> Site {
     site
 }
 
-/// Waits until a command prints something good.
+/// Waits until the output of a command satisfies a condition; returns the output.
 #[track_caller]
 fn shows(node: &Machine, words: &[&str], is_good: impl Fn(&str) -> bool) -> String {
     let mut text = String::new();
@@ -147,13 +147,13 @@ fn users_of_a_failed_node_return_via_the_other() {
         let (_stream, same) = comes(&site.client, at(&site.beta), &token(&redirection));
         assert_eq!(same, *letter, "{user} has another host");
     }
-    // Somebody new waits for no node that is dead.
+    // A new user does not wait for the dead node.
     let redirection = logs_on_at(&site.client, at(&site.beta), "dora");
     let (_stream, letter) = comes(&site.client, at(&site.beta), &token(&redirection));
     assert_eq!(letter, b'2', "ts1 is drained");
     drop(process);
     shows(&site.beta, &["farm", "list"], |text| text.contains("gone"));
-    // The node comes back with nothing, and has all of it from the other one.
+    // Alpha returns without state, and gets all sessions from beta.
     site.alpha.start();
     shows(&site.alpha, &["farm", "sessions"], |text| {
         ["anna", "bert", "cleo", "dora"]

@@ -1,5 +1,5 @@
-//! A QEMU guest on a volume: the kernel of the distribution, and an init script of the test, which
-//! checks a file system and a database, and writes to both until it is killed.
+//! Runs a QEMU guest on a volume: the kernel of the distribution, and an init script of the test,
+//! which checks a file system and a database, and writes to both until it is killed.
 
 use lab::{Image, LabHost, LabProcess, eventually};
 use std::fs::{self, File};
@@ -59,7 +59,7 @@ pub fn start(image: &Image, host: &LabHost, socket: &Path, kind: &str) -> Databa
     }
 }
 
-/// A guest that runs. Dropped, it is killed.
+/// A running guest, which is killed when it is dropped.
 pub struct DatabaseGuest {
     process: LabProcess,
     output: PathBuf,
@@ -72,7 +72,7 @@ impl DatabaseGuest {
 
     fn lines(&self) -> Vec<String> {
         let said = self.said();
-        // The last line may not be whole.
+        // Leaves out the last line, which may be incomplete.
         let whole = said.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let lines = whole
             .lines()
@@ -80,7 +80,7 @@ impl DatabaseGuest {
         lines.map(|line| line.trim_end().to_owned()).collect()
     }
 
-    /// The last transaction that was committed in this guest.
+    /// Returns the last transaction that was committed in this guest.
     pub fn committed(&self) -> Option<u64> {
         let lines = self.lines();
         let mut committed = lines.iter().rev();
@@ -100,15 +100,16 @@ impl DatabaseGuest {
         assert!(eventually(PATIENCE, enough), "{}", self.said());
     }
 
-    /// Waits until it has checked its disk: the file system is clean, and the database has all
-    /// transactions from the first to the last one, and `committed` among them.
+    /// Waits until the guest has checked its disk, and asserts that the file system is clean, and
+    /// that the database has all transactions from the first to the last one, and `committed` among
+    /// them.
     #[track_caller]
     pub fn is_clean(&self, committed: u64) {
         let checked = || self.lines().len() > 1 || self.process.exit().is_some();
         assert!(eventually(PATIENCE, checked), "{}", self.said());
         let lines = self.lines();
         assert_eq!(lines[0], "file system clean", "{}", self.said());
-        // `ok LAST|COUNT`.
+        // The line has the form `ok LAST|COUNT`.
         let state = lines[1]
             .strip_prefix("ok ")
             .and_then(|line| line.split_once('|'));

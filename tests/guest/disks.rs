@@ -1,5 +1,6 @@
-//! The disks of a guest with two nodes. The guest writes the same numbers to two disks in turn, so
-//! in snapshots of one moment both have the same number, or the first disk has the next one.
+//! Tests the disks of a guest with two nodes. The guest writes the same numbers to two disks in
+//! turn, so in snapshots of one moment both have the same number, or the first disk has the next
+//! one.
 
 use crate::cluster::site::SOON;
 use crate::guest::site::{MODULES, PATIENCE, PROGRAMS};
@@ -62,7 +63,7 @@ impl Disks {
         shown.concat()
     }
 
-    /// The number at the beginning of a file of alpha.
+    /// Returns the number at the beginning of a file of alpha.
     fn number(&self, file: &str) -> u64 {
         let directory = self.volumes.file("alpha");
         let path = directory.parent().unwrap_or(Path::new("/")).join(file);
@@ -181,7 +182,7 @@ fn clones_and_removes(disks: &Disks) {
         };
         assert!(eventually(SOON, served), "{}", disks.tell());
     }
-    // While the old one writes.
+    // Clones the disks while the original guest writes.
     let cloned = alpha.command(&clone);
     assert!(cloned.good, "{}{}", cloned.err, disks.tell());
     println!("{}{}", cloned.out, cloned.err);
@@ -194,7 +195,8 @@ fn clones_and_removes(disks: &Disks) {
     begins_and_is_removed(disks, web);
 }
 
-/// The clone begins with what the guest was, and nothing of it is left in the end.
+/// Checks that the clone begins with the number on its disks, and that nothing of it is left after
+/// its removal.
 fn begins_and_is_removed(disks: &Disks, web: u64) {
     let alpha = &disks.volumes.site.alpha;
     alpha.command(&["guest", "start", "web"]).well();

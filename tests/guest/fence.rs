@@ -1,5 +1,5 @@
-//! A lost node is fenced. Its guests start on the other node as soon as it is confirmed off, before
-//! its leases have expired.
+//! Tests that a lost node is fenced. Its guests start on the other node as soon as it is confirmed
+//! off, before its leases have expired.
 
 use crate::cluster::site::SOON;
 use crate::guest::site::{GuestSite, cut_power};
@@ -81,7 +81,7 @@ impl Fenced {
         }
     }
 
-    /// The words behind `fence` for a node.
+    /// Returns the words after `fence` in the line of a node.
     fn method(&self, node: &str) -> String {
         if let Some(controller) = self.controller(node) {
             let (at, password) = (controller.address(), controller.password());
@@ -118,15 +118,15 @@ impl Fenced {
         said.matches("guest mail: started, as process").count()
     }
 
-    /// A node is off, and its network at the same moment.
+    /// Powers a node off, and cuts its network at the same moment.
     fn goes_off(&mut self, node: &str) -> InjectedFault {
         let fault = self.site.machine(node).host.power_off().unwrap();
         cut_power(&mut self.site, node);
         fault
     }
 
-    /// Takes the power of the node away that has the guest: it starts on the other one. Returns how
-    /// long that took, and how long it was until the guest wrote.
+    /// Powers off the node that has the guest, and checks that the guest starts on the other one.
+    /// Returns the times until the guest was started, and until it wrote.
     fn loses_power(&mut self, node: &str) -> [Duration; 2] {
         let to = other(node);
         let (wrote, offs) = (self.site.wrote(node), self.offs(node));

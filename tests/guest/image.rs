@@ -1,4 +1,4 @@
-//! Operating systems on volumes: images of other hypervisors, Xen guests, and Debian from its
+//! Tests operating systems on volumes: images of other hypervisors, Xen guests, and Debian from its
 //! packages. The tests that boot take minutes, and are part of `make test-long`.
 
 use crate::cluster::site::{SOON, Said};
@@ -22,7 +22,7 @@ struct Instance {
 }
 
 impl Instance {
-    /// Serves volumes of these names and sizes, which are created.
+    /// Starts an instance that serves volumes of these names and sizes, and creates the volumes.
     fn start(volumes: &[(&str, &str)]) -> Instance {
         let scratch = ScratchDirectory::new().unwrap();
         let section = |(name, size): &(&str, &str)| {
@@ -130,7 +130,7 @@ fn said(output: &Output) -> Said {
     }
 }
 
-/// Runs a script of the shell.
+/// Runs a shell script in a directory; returns its output.
 #[track_caller]
 fn shell(directory: &Path, script: &str) -> String {
     let mut command = Command::new("sh");
@@ -277,7 +277,8 @@ fn a_debian_is_built_from_packages_and_boots() {
     instance.logs_in("mail", "secret");
 }
 
-/// A Debian as a guest of Xen has it: on a bare partition with swap on another one, and as a whole disk.
+/// Shell script that builds a Debian as a guest of Xen has it: on a bare partition with swap on
+/// another one, and as a whole disk.
 const OLD: &str = "
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Label: Debian' | head -n1)
 mmdebstrap --quiet --variant=important --include=linux-image-cloud-amd64 bookworm tree \"$mirror\"

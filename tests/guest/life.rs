@@ -1,12 +1,12 @@
-//! Guests on the nodes of a cluster: they survive every failure but that of their node, and run in
-//! one place.
+//! Tests guests on the nodes of a cluster: they survive every failure but that of their node, and
+//! run in one place.
 
 use crate::cluster::site::SOON;
 use crate::guest::site::{GuestSite, cut_power, ends, kill, lives};
 use crate::volume::site::{Client, SIZE};
 use lab::eventually;
 
-/// The role of a part, killed.
+/// Kills a role of a node.
 fn kill_role(site: &GuestSite, node: &str, role: &str) {
     let pid = site.machine(node).role(role).expect("it runs");
     kill(Some(pid.as_raw_nonzero().get().unsigned_abs()));

@@ -1,11 +1,11 @@
-//! Memory of the guest role on a node with twenty guests.
+//! Tests the memory of the guest role on a node with twenty guests.
 
 use crate::guest::site::{GuestSite, PATIENCE};
 use lab::eventually;
 use serde_json::Value;
 use std::fs;
 
-/// The guests, and what the role may take.
+/// Number of guests on the node.
 const GUESTS: usize = 20;
 const ROLE_KIB_MAX: u64 = 15 * 1024;
 
@@ -32,7 +32,7 @@ fn the_role_takes_less_than_15_mib_with_twenty_guests() {
         running(),
         site.tell()
     );
-    // Each of them was asked for once, by a person who looks.
+    // Requests the report about each guest once, as an operator would.
     for number in 1..GUESTS {
         let name = format!("idle{number}");
         site.machine("alpha")

@@ -1,5 +1,5 @@
-//! Live migration of guests between two nodes: they continue with the next number, and report no
-//! start.
+//! Tests the live migration of guests between two nodes: they continue with the next number, and
+//! report no start.
 
 use crate::cluster::site::SOON;
 use crate::guest::site::{GuestSite, PATIENCE, kill};
@@ -9,10 +9,10 @@ use std::fs;
 use std::thread;
 use std::time::Instant;
 
-/// Slow enough to be caught in the middle: bytes a second.
+/// Limit of a migration in bytes per second, slow enough for a fault in the middle.
 const SLOW: u64 = 3_000_000;
 
-/// The numbers that a guest wrote on a node, as its serial output there has them.
+/// Returns the numbers that a guest wrote on a node, as its serial output there has them.
 fn numbers(site: &GuestSite, node: &str) -> Vec<u64> {
     let said = site.said(node);
     let all = said
@@ -22,7 +22,7 @@ fn numbers(site: &GuestSite, node: &str) -> Vec<u64> {
         .collect()
 }
 
-/// Moves the guest; it stays the same one.
+/// Moves the guest, and asserts that it continues without a restart and without a missing number.
 fn moves(site: &GuestSite, from: &str) {
     let to = other(from);
     let before = site.said(to).matches("begins with").count();
@@ -64,7 +64,7 @@ fn moves(site: &GuestSite, from: &str) {
     assert!(without_a_gap(&came), "{came:?}");
 }
 
-/// Waits until a node shows a migration with that many bytes sent.
+/// Waits until a node shows a migration that has sent bytes.
 #[track_caller]
 fn is_on_its_way(site: &GuestSite, node: &str) {
     let sent = || {

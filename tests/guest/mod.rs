@@ -1,4 +1,4 @@
-//! Scenarios of guests.
+//! Contains the scenarios of guests, and their setup.
 
 pub mod database_guest;
 pub mod disks;

@@ -1,6 +1,6 @@
-//! Histories of partitions, pauses, migrations and killed roles, each from its seed. At no time do
-//! two instances of a guest exist whose writes both reach a copy. Afterwards the guest runs on one
-//! node, with all data that it had flushed. `GUEST_PARTITIONS` is the number of histories,
+//! Tests histories of partitions, pauses, migrations and killed roles, each from its seed. At no
+//! time do two instances of a guest exist whose writes both reach a copy. Afterwards the guest runs
+//! on one node, with all data that it had flushed. `GUEST_PARTITIONS` is the number of histories,
 //! `GUEST_PARTITION_SEED` the first seed.
 
 use crate::cluster::site::Said;
@@ -17,7 +17,7 @@ use std::fs;
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-/// Histories; `GUEST_PARTITIONS` sets another number.
+/// Number of histories; `GUEST_PARTITIONS` sets another number.
 const HISTORIES: u64 = 30;
 const STEPS_MIN: u64 = 3;
 const STEPS_MAX: u64 = 6;
@@ -48,7 +48,7 @@ enum Step {
     Heal,
     /// A node is suspended for that many milliseconds.
     Pause(&'static str, u64),
-    /// The guest is to move to the node where it is not; the order is given on this one.
+    /// The guest is moved to the node where it is not, by an order on this one.
     Move(&'static str),
     Kill(&'static str, &'static str),
 }
@@ -108,7 +108,7 @@ impl Broken {
     }
 }
 
-/// Stops all that runs on a node, also the guest, and lets it go on.
+/// Suspends all processes of a node, including the guest, for a time.
 fn pause(site: &GuestSite, node: &str, time: Duration) {
     let qemu = site.qemu(node);
     let signal = |signal| {
@@ -175,7 +175,7 @@ impl<'a> History<'a> {
         }
     }
 
-    /// All steps, then all is connected again.
+    /// Takes all steps of the history, and then connects all members again.
     fn pass(&mut self) {
         let mut random = Random::new(self.seed);
         thread::scope(|scope| {

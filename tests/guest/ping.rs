@@ -20,10 +20,10 @@ const GUEST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 25);
 const INTERVAL: Duration = Duration::from_millis(5);
 /// Number of migrations in each series.
 const MOVES: usize = 10;
-/// A longer standstill is none that clients overlook, on a machine of two processors as well.
+/// Maximum time between two responses in a migration, also on a machine with two processors.
 const GAP_MAX: Duration = Duration::from_secs(2);
 
-/// The bridge of a host, attached to a switch.
+/// Creates a bridge on a host, attached to a switch.
 pub fn bridge(host: &LabHost, switch: &Switch) {
     let cable = switch.attach(host).unwrap();
     host.ip(&["link", "add", "br0", "type", "bridge"]).unwrap();
@@ -32,7 +32,7 @@ pub fn bridge(host: &LabHost, switch: &Switch) {
     host.ip(&["link", "set", "br0", "up"]).unwrap();
 }
 
-/// The sender of the pings, and the hosts that the guest has to reach.
+/// A site with a guest that is pinged, and the sender of the pings.
 struct Pinged {
     site: GuestSite,
     caller: LabHost,
@@ -135,7 +135,7 @@ impl Ping {
         assert!(eventually(SOON * 4, are_there), "{}", tell());
     }
 
-    /// The longest time between two responses.
+    /// Stops the pings; returns the longest time between two responses.
     pub fn stop(self) -> Duration {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()

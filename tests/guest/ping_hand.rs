@@ -1,5 +1,5 @@
-//! The same migrations by hand, for comparison: two QEMU processes that share one NBD export,
-//! without a cluster, leases, TLS and a second copy.
+//! Performs the migrations of `ping` by hand, for comparison: two QEMU processes that share one NBD
+//! export, without a cluster, leases, TLS and a second copy.
 
 use crate::guest::ping::{Ping, bridge};
 use crate::guest::site::{MODULES, PROGRAMS};
@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(240);
 
 /// A guest that is moved by hand.
 pub struct ByHand {
-    /// The QEMU that runs, and on which host.
+    /// Index of the host, and the QEMU process that runs the guest.
     runs: (usize, LabProcess),
     started: usize,
     image: Image,
@@ -30,7 +30,7 @@ pub struct ByHand {
 }
 
 impl ByHand {
-    /// None where QEMU or its kernel is not installed.
+    /// Starts a guest on the first host; None if QEMU or a kernel is not installed.
     pub fn new() -> Option<ByHand> {
         let image = Image::with(include_bytes!("guest-counter.sh"), &PROGRAMS, &MODULES)?;
         let lab = Lab::new("guest-hand").unwrap();
@@ -81,7 +81,7 @@ impl ByHand {
         })
     }
 
-    /// Moves it to the other host.
+    /// Moves the guest to the other host.
     pub fn move_it(&mut self) {
         let (from, number) = (self.runs.0, self.started);
         let to = 1 - from;
@@ -174,7 +174,7 @@ fn start(
     process
 }
 
-/// The monitor of a QEMU.
+/// Connection to the monitor of a QEMU process.
 struct Qmp(BufReader<UnixStream>);
 
 impl Qmp {

@@ -1,13 +1,13 @@
-//! Data that the guest of [`crate::guest::site::GuestSite::recording`] left on its volume: each
-//! number in its own sector, with the start of the guest that wrote it. Both copies thus show which
-//! instance wrote what, independent of the reports of Evenkeel and QEMU.
+//! Checks the data that the guest of [`crate::guest::site::GuestSite::recording`] left on its
+//! volume: each number in its own sector, with the start of the guest that wrote it. Both copies
+//! thus show which instance wrote what, independent of the reports of Evenkeel and QEMU.
 
 use std::collections::BTreeMap;
 
 const SECTOR: usize = 512;
 /// Offset of record 0 in bytes. Before it is the number that was written last.
 const FIRST: usize = 4096;
-/// Characters of the word of a start.
+/// Length of the word that identifies a start of the guest, in characters.
 const BOOT: usize = 8;
 /// Number of records that may be written while the copies are read.
 const COMING_MAX: usize = 500;
@@ -49,7 +49,7 @@ fn record(words: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, boot)).filter(|_| is_boot)
 }
 
-/// The text of a sector; empty: nothing was written there.
+/// Returns the text of a sector; empty if nothing was written there.
 fn text(bytes: &[u8]) -> &str {
     let end = bytes.iter().position(|byte| *byte == 0);
     let text = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
@@ -61,7 +61,7 @@ fn text(bytes: &[u8]) -> &str {
 /// starts, in their order.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The first violation, as a message.
 pub fn check<'a>(copy: &'a [u8], shown: &Shown) -> Result<Vec<&'a str>, String> {
     let last = shown.keys().next_back().copied().unwrap_or_default();
     let mut sectors = copy.get(FIRST..).unwrap_or_default().chunks(SECTOR).skip(1);

@@ -1,4 +1,4 @@
-//! Setup of the guest scenarios: the machines of [`crate::volume::site`], and a small guest on the
+//! Sets up the guest scenarios: the machines of [`crate::volume::site`], and a small guest on the
 //! volume that both nodes have.
 
 use crate::cluster::site::{Machine, SOON};
@@ -39,7 +39,7 @@ pub struct GuestSite {
 }
 
 impl GuestSite {
-    /// The guest runs on alpha. None where QEMU or its kernel is not installed.
+    /// Starts a cluster whose guest runs on alpha. None if QEMU or a kernel is not installed.
     pub fn new(name: &str) -> Option<GuestSite> {
         GuestSite::slow(name, 0)
     }
@@ -50,22 +50,22 @@ impl GuestSite {
         GuestSite::begun("", || VolumeSite::with_variable(name, &variable))
     }
 
-    /// The same, where the guest records each number: see [`crate::guest::records`].
+    /// Variant of `new` whose guest records each number: see [`crate::guest::records`].
     pub fn recording(name: &str) -> Option<GuestSite> {
         GuestSite::with_words(name, "records")
     }
 
-    /// The same, where the kernel of the guest gets these words, which `guest-counter.sh` knows.
+    /// Variant of `new` whose guest's kernel gets these words, which `guest-counter.sh` knows.
     pub fn with_words(name: &str, words: &'static str) -> Option<GuestSite> {
         GuestSite::begun(words, || VolumeSite::with_variable(name, ""))
     }
 
-    /// The same, where the processes send noise instead of texts for people.
+    /// Variant of `new` whose processes send noise instead of texts for people.
     pub fn noisy(name: &str) -> Option<GuestSite> {
         GuestSite::begun("", || VolumeSite::with_variable(name, "EVENKEEL_NOISE=1"))
     }
 
-    /// The same, where each node has a program of its own.
+    /// Variant of `recording` whose nodes have a program file each.
     pub fn with_programs(name: &str) -> Option<GuestSite> {
         GuestSite::begun("records", || VolumeSite::with_programs(name, ""))
     }
@@ -90,7 +90,7 @@ impl GuestSite {
         Some(site)
     }
 
-    /// Waits until both nodes know that one takes guests.
+    /// Waits until both nodes report that a node accepts guests.
     #[track_caller]
     pub fn is_there(&self, node: &str) {
         let takes = |at: &str| {
@@ -137,7 +137,7 @@ impl GuestSite {
         self.volumes.site.machine(node)
     }
 
-    /// The directory of the guest on a node.
+    /// Returns the directory of the guest on a node.
     pub fn home(&self, node: &str) -> PathBuf {
         self.machine(node).runtime().join("guest-mail")
     }
@@ -172,7 +172,7 @@ impl GuestSite {
         status.state == GuestState::Running && status.node == node
     }
 
-    /// A fact that a node shows of it.
+    /// Returns a fact that a node shows about the guest.
     pub fn fact(&self, node: &str, name: &str) -> Option<String> {
         let text = self.shown(node);
         let mut lines = text.lines();
@@ -180,7 +180,7 @@ impl GuestSite {
         line.map(str::to_owned)
     }
 
-    /// The process of its QEMU on a node.
+    /// Returns the process ID of the guest's QEMU, as a node shows it.
     pub fn process(&self, node: &str) -> Option<u32> {
         self.fact(node, "process")?
             .parse()
@@ -188,7 +188,7 @@ impl GuestSite {
             .filter(|pid| *pid > 0)
     }
 
-    /// The last number that it has written, on a node.
+    /// Returns the last number that the guest wrote on a node.
     pub fn wrote(&self, node: &str) -> u64 {
         let said = self.said(node);
         let numbers = said
@@ -200,7 +200,7 @@ impl GuestSite {
             .unwrap_or(0)
     }
 
-    /// The number with which it began last, on a node.
+    /// Returns the number with which the guest's last start on a node began.
     pub fn began(&self, node: &str) -> Option<u64> {
         let said = self.said(node);
         let numbers = said
@@ -211,7 +211,8 @@ impl GuestSite {
             .next_back()
     }
 
-    /// The QEMU of the guest on a node, by its lock file: without a word of any role.
+    /// Returns the process ID of the guest's QEMU on a node by its lock file, without a request to
+    /// a role.
     pub fn qemu(&self, node: &str) -> Option<u32> {
         let lock = fs::read_to_string(self.home(node).join("lock")).ok()?;
         let pid = lock.trim().parse().ok()?;
@@ -231,7 +232,8 @@ impl GuestSite {
         }
     }
 
-    /// Waits until it writes at exactly one node, more than it had written.
+    /// Waits until the guest runs on exactly one node and has written more than `wrote`; returns
+    /// the node.
     #[track_caller]
     pub fn goes_on(&self, wrote: u64) -> &'static str {
         let goes = || self.runs().is_some_and(|node| self.wrote(node) > wrote);
@@ -242,7 +244,7 @@ impl GuestSite {
         node
     }
 
-    /// Waits until it runs on a node, and writes.
+    /// Waits until the guest runs on a node, and writes.
     #[track_caller]
     pub fn runs_on(&self, node: &str) {
         let before = self.wrote(node);
@@ -251,7 +253,7 @@ impl GuestSite {
         assert!(self.qemu(other(node)).is_none(), "{}", self.tell());
     }
 
-    /// Waits until a node shows the guest as its other node does.
+    /// Waits until a node shows that the guest runs on the other node.
     #[track_caller]
     pub fn is_elsewhere(&self, node: &str) {
         let is = || {

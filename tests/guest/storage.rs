@@ -1,5 +1,5 @@
-//! A guest with a disk of a storage system (iSCSI) in a cluster. The guest migrates live. After the
-//! loss of its node it starts only once an operator has confirmed that the node is off.
+//! Tests a guest with a disk of a storage system (iSCSI) in a cluster. The guest migrates live.
+//! After the loss of its node it starts only once an operator has confirmed that the node is off.
 
 use crate::guest::site::{PATIENCE, kill};
 use crate::volume::site::VolumeSite;
@@ -17,7 +17,7 @@ fn configuration(site: &VolumeSite, target: &IscsiTarget) -> String {
     )
 }
 
-/// A fact that a node shows of the guest.
+/// Returns a fact that a node shows about the guest.
 fn fact(site: &VolumeSite, node: &str, name: &str) -> Option<String> {
     let machine = site.site.machine(node);
     let text = machine.command(&["guest", "show", "web"]).text();
@@ -37,7 +37,7 @@ fn tell(site: &VolumeSite) -> String {
     of("alpha") + &of("beta")
 }
 
-/// Waits until the guest runs on a node and counts, as the one that was started so often.
+/// Waits until the guest runs on a node and counts; asserts that it was started `starts` times.
 #[track_caller]
 fn counts_on(site: &VolumeSite, target: &IscsiTarget, node: &str, starts: u16) {
     let runs = || fact(site, node, "running").as_deref() == Some("1");
@@ -48,7 +48,6 @@ fn counts_on(site: &VolumeSite, target: &IscsiTarget, node: &str, starts: u16) {
     assert_eq!(target.guest_counters()[1], starts, "{}", tell(site));
 }
 
-/// The rule itself is tested with the real QEMU in `crates/guest`.
 #[test]
 #[ignore = "it takes minutes: make test-long"]
 fn a_guest_on_storage_moves_and_waits_for_a_person_when_its_node_is_lost() {

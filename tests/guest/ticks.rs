@@ -77,18 +77,18 @@ impl Overlap {
         self.longest = self.longest.max(self.now);
     }
 
-    /// All ticks that were seen.
+    /// Returns the number of all ticks.
     pub fn seen(self) -> usize {
         self.seen
     }
 
-    /// The longest time, in ticks, of which there are about ten a second.
+    /// Returns the longest overlap in ticks, of which there are about ten a second.
     pub fn longest(self) -> usize {
         self.longest
     }
 }
 
-/// The longest time that a guest waited for its disk, in ticks, by what it printed.
+/// Returns the longest time that a guest waited for its disk, in ticks, by its output.
 pub fn longest_wait(console: &str) -> usize {
     let (mut ticks, mut longest) = (0, 0);
     for line in console.lines() {
@@ -102,14 +102,14 @@ pub fn longest_wait(console: &str) -> usize {
     longest
 }
 
-/// Watches until it is stopped.
+/// Polls the consoles of a guest on both nodes until it is stopped.
 pub struct TickMonitor {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Overlap>,
 }
 
 impl TickMonitor {
-    /// The guest with these directories, alpha's first.
+    /// Starts to poll the consoles in these directories of the guest, alpha's first.
     pub fn start(homes: [PathBuf; NODES.len()]) -> TickMonitor {
         let stop = Arc::new(AtomicBool::new(false));
         let stops = Arc::clone(&stop);

@@ -1,5 +1,5 @@
-//! A short run of `cargo xtask changes` with our binary alone: changes with different files under
-//! load, some of them invalid, disturb no client. The output of that task is not tested here.
+//! Runs `cargo xtask changes` for a short time with our binary alone: changes with different files
+//! under load, some of them invalid, disturb no client. The output of that task is not tested here.
 
 use crate::program::{binary, build, root};
 use std::process::{Command, Stdio};
@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 /// Number of changes, of which every tenth has an invalid file.
 const CHANGES: &str = "25";
 
-/// Runs the judge on a personality of ours and gives its line of JSON.
+/// Runs the task with a personality of Evenkeel; returns whether it succeeded, and its line of
+/// JSON.
 fn judged(words: &str) -> (bool, serde_json::Value) {
     let right = format!("{} {words}", binary().display());
     let output = Command::new(build("xtask"))

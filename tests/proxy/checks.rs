@@ -1,5 +1,5 @@
-//! Health checks compared with HAProxy: the bytes that they send, their verdict on a response, and
-//! the columns of the statistics that operators and their scripts read.
+//! Compares health checks with HAProxy's: the bytes that they send, their verdict on a response,
+//! and the columns of the statistics that operators and their scripts read.
 
 use crate::program::Program;
 use lab::{Location, free_port};
@@ -215,7 +215,8 @@ fn listening(server: Server) -> Listening {
             let seen = std::mem::take(&mut first).then(|| Arc::clone(&seen));
             std::thread::spawn(move || {
                 let bytes = serve(stream, server);
-                // The first to be accepted, whichever ends first.
+                // Records the bytes of the connection that was accepted first, whichever ends
+                // first.
                 if let Some(seen) = seen {
                     seen.lock().unwrap().push(bytes);
                 }
@@ -281,7 +282,7 @@ fn statistics(address: SocketAddr) -> HashMap<String, Vec<String>> {
     rows
 }
 
-/// The values of a line of CSV; texts are in quotes.
+/// Returns the values of a line of CSV; texts are in quotes.
 fn values(line: &str) -> Vec<String> {
     let (mut values, mut value, mut quoted) = (Vec::new(), String::new(), false);
     let mut chars = line.chars().peekable();
@@ -339,7 +340,7 @@ fn outcomes(program: Program) -> Vec<(Vec<String>, Vec<u8>)> {
     let end = Instant::now() + SILENCE;
     let received = |server: &Listening| {
         let none = matches!(server.received.lock().unwrap().len(), 0);
-        // The end of the program ended what was under way.
+        // The end of the program has closed the connections that were open.
         while none && Instant::now() < end && server.received.lock().unwrap().is_empty() {
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -359,7 +360,7 @@ fn outcomes(program: Program) -> Vec<(Vec<String>, Vec<u8>)> {
         .collect()
 }
 
-/// The hello of SSLv3 has the time and the program's own words in it.
+/// Returns the bytes without the time and the random data of an SSLv3 hello.
 fn comparable(lines: &str, bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     if lines == "option ssl-hello-chk" && bytes.len() > 43 {

@@ -1,5 +1,5 @@
-//! External checks compared with HAProxy: the input of a program, and the meaning of its end. Also
-//! the process that runs the programs, across reloads and after its own death.
+//! Compares external checks with HAProxy's: the input of a program, and the meaning of its end.
+//! Also the process that runs the programs, across reloads and after its own death.
 
 use crate::program::{Program, binary};
 use lab::{Location, ScratchDirectory, eventually, free_port};
@@ -35,13 +35,13 @@ fn install(scratch: &ScratchDirectory, name: &str) -> String {
     path.display().to_string()
 }
 
-/// Replaced as a whole: programs read it at any time.
+/// Replaces the file `end` as a whole, because programs may read it at any time.
 fn end(scratch: &ScratchDirectory, how: &str) {
     let part = scratch.write("end.part", how).unwrap();
     std::fs::rename(part, scratch.path().join("end")).unwrap();
 }
 
-/// Check status and code of servers `b/NAME`.
+/// Returns name, check status and code of the servers in backend `b`.
 fn seen(address: SocketAddr) -> Vec<String> {
     let mut text = String::new();
     if let Ok(mut stream) = TcpStream::connect(address) {
@@ -116,7 +116,7 @@ fn external_checks_behave_as_in_haproxy() {
     assert!(outcomes[0][0].contains(&"HAPROXY_SERVER_PROTO=h1".to_owned()));
 }
 
-/// A supervisor of ours; it ends with this value.
+/// A supervisor, which is ended when this value is dropped.
 struct Run(Child);
 
 impl Drop for Run {
@@ -133,7 +133,7 @@ fn nix_kill(pid: u32, signal: &str) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// The process of the supervisor that runs programs of checks.
+/// Returns the process of the supervisor that runs programs of checks.
 fn runner(supervisor: u32) -> Option<u32> {
     let path = format!("/proc/{supervisor}/task/{supervisor}/children");
     let children = std::fs::read_to_string(path).ok()?;

@@ -1,5 +1,5 @@
-//! FastCGI applications compared with HAProxy: the parameters of an application, its responses, and
-//! applications that fail.
+//! Compares FastCGI applications with HAProxy's: the parameters of an application, its responses,
+//! and applications that fail.
 
 use crate::program::Program;
 use lab::{Location, free_port};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Longest wait for a response.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// More than one record holds, in both directions.
+/// Length of a body that needs several records, in both directions.
 const LARGE: usize = 300_000;
 
 const BEGIN: u8 = 1;
@@ -159,7 +159,7 @@ fn ask(stream: &mut TcpStream, request: &str, body: &[u8]) -> String {
     stream.write_all(request.as_bytes()).unwrap();
     let mut copy = stream.try_clone().unwrap();
     let sent = body.to_vec();
-    // The body is read while the response arrives.
+    // Sends the body while the response arrives.
     let writing = std::thread::spawn(move || drop(copy.write_all(&sent)));
     let mut text = Vec::new();
     let _ = stream.read_to_end(&mut text);
@@ -167,7 +167,7 @@ fn ask(stream: &mut TcpStream, request: &str, body: &[u8]) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// A response without what is another one each time.
+/// Returns a response without its date, with sorted headers and a decoded body.
 fn comparable(response: &str) -> String {
     let (head, body) = response.split_once("\r\n\r\n").unwrap_or((response, ""));
     let mut lines = head.lines();
@@ -326,8 +326,8 @@ fn fastcgi_connection_is_kept_if_configured() {
     }
 }
 
-/// HAProxy 2.6 crashes where an application ends in the middle of a head, so that these
-/// are not held against it.
+/// HAProxy 2.6 crashes where an application ends in the middle of a head, so these requests are
+/// sent to Evenkeel alone.
 #[test]
 fn applications_that_fail_and_requests_that_they_cannot_have_get_an_error() {
     let (application, _) = application();

@@ -1,5 +1,5 @@
-//! Forwarded syslog messages, and the targets of the lines of a log backend: the bytes that the
-//! targets receive, compared with HAProxy.
+//! Compares forwarded syslog messages, and the targets of the lines of a log backend: the bytes
+//! that the targets receive with HAProxy and with Evenkeel.
 
 use crate::program::Program;
 use lab::{Location, Peer, Syslog, free_port};
@@ -67,7 +67,7 @@ const MESSAGES: [(&str, bool); 19] = [
     ("", false),
 ];
 
-/// A section with every target.
+/// A program with a `log-forward` section that has every target.
 struct LogForwardFixture {
     input: SocketAddr,
     targets: Vec<Syslog>,
@@ -95,7 +95,7 @@ impl LogForwardFixture {
         }
     }
 
-    /// The first lines that a target gets.
+    /// Returns the first lines that a target gets.
     fn lines(&self, target: usize, count: usize) -> Vec<String> {
         let mut seen = 0;
         self.targets[target].wait_for(SOON, |_| {
@@ -123,7 +123,8 @@ fn messages_are_passed_on_as_haproxy_passes_them_on() {
             .map(|bench| bench.lines(at, MESSAGES.len()));
         assert_eq!(ours.len(), theirs.len(), "{options}");
         for ((ours, theirs), (message, has_date)) in ours.iter().zip(&theirs).zip(MESSAGES) {
-            // Where neither has a date there is the one of this second.
+            // A line whose message has no date has the current date, which may differ between the
+            // programs.
             let comparable = has_date || !dated;
             if comparable && ours != theirs {
                 wrong += &format!("{options}: {message}\n  haproxy  {theirs}  evenkeel {ours}");
@@ -133,7 +134,7 @@ fn messages_are_passed_on_as_haproxy_passes_them_on() {
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 
-/// Streams of messages, and whether their connection is ended for them.
+/// Streams of messages, and whether the program closes the connection because of them.
 const STREAMS: [(&str, bool); 8] = [
     (
         "<34>Oct 11 22:14:15 h t: one\n<34>Oct 11 22:14:15 h t: two\n<34>unfinished",
@@ -239,7 +240,7 @@ fn servers_of_a_backend_for_logs_take_turns_or_one_gets_all() {
             all.extend(server.messages());
         }
         if balance == by_length {
-            // Messages of one length are together.
+            // All messages of a server have the same length.
             let lengths: HashSet<usize> = servers[0].messages().iter().map(String::len).collect();
             assert_eq!(lengths.len(), 1);
         }

@@ -1,4 +1,4 @@
-//! Log lines for the same requests, compared with HAProxy field by field. Addresses, dates and
+//! Compares log lines for the same requests with HAProxy's, field by field. Addresses, dates and
 //! durations always differ, so only their format is compared.
 
 use crate::program::Program;
@@ -8,7 +8,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
-/// A line may be late on a machine that is busy.
+/// Timeout of a log line, which may be late on a busy machine.
 const LINE_LIMIT: Duration = Duration::from_secs(60);
 
 /// HAProxy counts a response head in its internal form, without the headers that it adds on the
@@ -19,7 +19,7 @@ fn here() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
 }
 
-/// A program with a frontend for HTTP and one for TCP, and what they log.
+/// A program with a frontend for HTTP and one for TCP, and the receiver of its log lines.
 struct LogFixture {
     log: Syslog,
     seen: usize,
@@ -121,7 +121,7 @@ impl LogFixture {
         }
     }
 
-    /// The next line that is logged.
+    /// Waits for the next log line, and returns it.
     fn next(&mut self) -> String {
         let (mut count, seen) = (0, self.seen);
         let line = self.log.wait_for(LINE_LIMIT, |_| {
@@ -161,7 +161,7 @@ impl LogFixture {
     }
 }
 
-/// When the client closes its connection.
+/// Moment at which the client closes its connection.
 #[derive(Clone, Copy)]
 enum Until {
     Answer,
@@ -172,7 +172,7 @@ enum Until {
     Sent,
 }
 
-/// A line without what differs by nature: the syslog header, the process, the
+/// Returns a line without the values that always differ: the syslog header, the process, the
 /// client's port, dates, durations.
 fn masked(line: &str) -> String {
     let Some((head, rest)) = line.split_once("]: ") else {
@@ -194,7 +194,7 @@ fn masked(line: &str) -> String {
     if let Some(timers) = words.get_mut(4) {
         *timers = durations(timers);
     }
-    // The client before may be about to leave: how many there are is chance.
+    // Masks the numbers of connections, because the previous client may not have left yet.
     for word in &mut words {
         if word.split('/').count() == 5 && word.split('/').all(|n| n.parse::<u32>().is_ok()) {
             let own = word.splitn(3, '/').nth(2).unwrap_or_default();
@@ -222,7 +222,7 @@ fn same(ours: &str, theirs: &str, tcp: bool) -> bool {
     a.count() == b.count() && pairs.all(|(at, (a, b))| a == b || at == bytes_at && near(a, b))
 }
 
-/// `0/-1/12/+30` as `n/-1/n/+n`.
+/// Masks durations: `0/-1/12/+30` becomes `n/-1/n/+n`.
 fn durations(timers: &str) -> String {
     let one = |timer: &str| match timer.strip_prefix('+') {
         _ if timer == "-1" => "-1",

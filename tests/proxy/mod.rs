@@ -1,4 +1,4 @@
-//! Scenarios of the proxy, its tools and its personalities.
+//! Contains the scenarios of the proxy, its tools and its personalities.
 
 pub mod changes;
 pub mod checks;

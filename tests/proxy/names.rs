@@ -1,4 +1,4 @@
-//! Servers that follow host names, compared with HAProxy, with the same nameserver.
+//! Compares servers that follow host names with HAProxy's, with the same nameserver.
 
 use crate::program::Program;
 use lab::{
@@ -97,7 +97,7 @@ impl ResolverProxy {
         (answer.status, answer.text())
     }
 
-    /// Until a path is answered by this origin; with none, until it is a 503.
+    /// Waits until this origin responds at a path; None: until the status is 503.
     fn until(&self, path: &str, origin: Option<&str>) {
         let mut last = None;
         let good = eventually(SOON, || {

@@ -1,5 +1,5 @@
-//! A start without nameservers, as after a power cut: everything else is served, and lines with
-//! names take effect without a reload once the names resolve.
+//! Tests a start without nameservers, as after a power cut: everything else is served, and lines
+//! with names take effect without a reload once the names resolve.
 
 use crate::program::binary;
 use lab::{Location, OriginServer, Peer, Probe, ScratchDirectory, Syslog, eventually, free_port};
@@ -47,7 +47,7 @@ fn here() -> SocketAddr {
 }
 
 impl Bed {
-    /// Starts with the arguments, in a mount namespace with a file of hosts of its own.
+    /// Starts the program with the arguments, in a mount namespace with its own /etc/hosts.
     fn start(arguments: &str, log_line: &str) -> Bed {
         let origin = OriginServer::start_local("late").unwrap();
         let (web, log) = (here(), here());
@@ -105,7 +105,7 @@ impl Bed {
     fn serves_late(&self) {
         assert!(eventually(SOON, || self.status("/here") == 204));
         assert_eq!(self.status("/"), 503);
-        // An order of an operator that has to survive the change.
+        // Gives orders as an operator, which must survive the change.
         self.command("set maxconn server store/kept 7; set rate-limit sessions global 900");
         self.names_come();
         let serves = eventually(SOON, || self.status("/") == 200);

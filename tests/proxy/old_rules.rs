@@ -1,5 +1,5 @@
-//! A file of 2011 with rules about header lines: Evenkeel runs it unchanged, and the output of
-//! `evenkeel upgrade` does the same, here and in a current HAProxy.
+//! Tests a file of 2011 with rules about header lines: Evenkeel runs it unchanged, and the output
+//! of `evenkeel upgrade` does the same, here and in a current HAProxy.
 
 use crate::program::{Program, binary};
 use lab::{Location, ScratchDirectory, free_port};

@@ -1,5 +1,5 @@
-//! More connections, descriptors and log lines than there is room for. Well-behaved clients are
-//! still served.
+//! Tests more connections, descriptors and log lines than there is room for. Well-behaved clients
+//! are still served.
 
 use crate::program::evenkeel;
 use lab::{Location, OriginServer, Peer, Probe, Syslog, eventually, free_port};
@@ -29,7 +29,7 @@ fn here() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
 }
 
-/// Descriptors of this process for both ends of many connections.
+/// Raises the limit of descriptors of this process, for both ends of many connections.
 fn allow_descriptors(wanted: u64) {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {
@@ -53,7 +53,7 @@ fn start(global: &str, origin: &OriginServer) -> Peer {
     evenkeel(Location::Here, &config, address).unwrap()
 }
 
-/// Memory of the process that is its own.
+/// Returns the anonymous memory of the process in bytes.
 fn own_bytes(peer: &Peer) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", peer.process().pid()));
     let status = status.unwrap();
@@ -230,7 +230,7 @@ fn a_unix_socket_of_a_log_is_written_to() {
         .wait_for(SOON, |line| line.contains("/longlong"))
         .unwrap();
     assert!(line.starts_with("<174>"), "{line}");
-    // The text after the path is still there.
+    // The line contains the text after the path.
     assert!(
         line.contains("longlong") && line.contains(" web/s "),
         "{line}"

@@ -1,5 +1,6 @@
-//! Peers: stick tables shared with HAProxy. They are learned at the start, sent in both directions,
-//! and kept when either program restarts, changes its file, or is replaced by another process.
+//! Tests peers: stick tables shared with HAProxy. They are learned at the start, sent in both
+//! directions, and kept when either program restarts, changes its file, or is replaced by another
+//! process.
 
 use crate::program::{Program, binary};
 use lab::{Location, Peer, Probe, Signal, eventually, free_port};
@@ -8,7 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// haproxy waits five seconds for a process before it, and then again for peers.
+/// Timeout of every wait: haproxy waits five seconds for its previous process, and then again for
+/// peers.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const CONFIG: &str = "
@@ -71,7 +73,7 @@ impl Mesh {
         PeersProxy { peer, web }
     }
 
-    /// Ours, with more words on its command line.
+    /// Starts Evenkeel with further arguments.
     fn start_with(&self, at: usize, words: &[&str]) -> PeersProxy {
         let web = self.web[at];
         let binary = binary().display().to_string();
@@ -104,7 +106,7 @@ impl PeersProxy {
         ask().unwrap_or_default()
     }
 
-    /// Waits until an entry of the table has that value.
+    /// Waits until an entry of the table has this value.
     fn comes_to(&self, table: &str, key: &str, value: &str) {
         let found = || {
             let said = self.command(&format!("show table {table}"));
@@ -126,7 +128,7 @@ impl PeersProxy {
     }
 }
 
-/// All of it, with each program on each side.
+/// Checks all exchanges of entries between these two programs.
 fn share(programs: [Program; 2]) {
     let mesh = Mesh::new();
     let one = mesh.start(programs[0], 0);
@@ -213,7 +215,7 @@ fn tables_pass_to_the_next_process_and_stay_shared() {
     old.ask("/?key=before");
     old.ask("/?key=before");
     two.comes_to("shared", "before", "gpc0=2");
-    // Nobody but the process before may tell it.
+    // Suspends the other peer, so that the new process can get entries only from its predecessor.
     two.peer.process().signal(Signal::STOP).unwrap();
     let socket = old.peer.directory().join("socket");
     let (pid, socket) = (

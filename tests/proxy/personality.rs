@@ -1,5 +1,5 @@
-//! The process under the name `haproxy`: exit codes, the background, signals, privileges. The real
-//! HAProxy has to pass the same tests.
+//! Tests the process under the name `haproxy`: exit codes, the background, signals, privileges. The
+//! real HAProxy has to pass the same tests.
 
 use crate::program::{Program, binary, link_named_haproxy};
 use lab::{
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(120);
 
-/// Ids that no account of a test machine depends on.
+/// User and group ID that no account of a test machine depends on.
 const UID: u32 = 65_534;
 
 const DEFAULTS: &str = "
@@ -107,7 +107,7 @@ fn the_binary_is_haproxy_by_that_name_alone() {
     assert_eq!(output.stdout, b"Configuration file is valid\n");
 }
 
-/// A program in the background, of which only the process id is known.
+/// A program in the background, known by its process ID.
 struct Daemon(rustix::process::Pid);
 
 impl Daemon {
@@ -234,7 +234,7 @@ impl SlowServer {
             stream.write_all(b"more")?;
         }
         if pieces > 0 {
-            // No client waits forever.
+            // Waits for the test, but not forever.
             let _ = eventually(SOON, || done.load(Ordering::SeqCst));
         }
         stream.write_all(b"last")
@@ -425,7 +425,7 @@ backend app
     assert!(found, "{text}");
 }
 
-/// As the package installs it: paths, socket, user and all.
+/// Tests the configuration of the package with its paths, socket and user.
 #[test]
 fn debians_own_file_starts_and_is_left_by_usr1() {
     lab::skip_unless_root!();

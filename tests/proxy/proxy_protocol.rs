@@ -1,4 +1,4 @@
-//! PROXY headers between us and a real haproxy, in both directions.
+//! Tests PROXY headers between Evenkeel and a real haproxy, in both directions.
 
 use lab::{Location, Peer, eventually, exchange, free_port};
 use protocol::proxy_protocol::{

@@ -1,5 +1,5 @@
-//! The same requests through the same file: the server and the client have to receive the same
-//! bytes as with HAProxy.
+//! Compares the same requests through the same file: the server and the client must receive the
+//! same bytes as with HAProxy.
 
 use crate::program::Program;
 use lab::{Behaviour, Location, OriginServer, Peer, free_port};

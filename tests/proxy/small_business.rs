@@ -1,6 +1,6 @@
-//! A whole small business of 2011 in network namespaces: its file unchanged, and a check of each of
-//! its purposes. HAProxy has to pass the same checks, except for the one line that current versions
-//! refuse.
+//! Tests a whole small business of 2011 in network namespaces: its file unchanged, and a check of
+//! each of its purposes. HAProxy has to pass the same checks, except for the one line that current
+//! versions refuse.
 
 use crate::program::{Program, root};
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -20,7 +20,8 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 /// Time for which the farm is observed while one of its servers is known to be down.
 const WATCHED: Duration = Duration::from_secs(3);
 
-/// Three checks, two seconds apart, and one in progress.
+/// Time in which health checks notice a change: three checks, two seconds apart, and one in
+/// progress.
 const CHECKED: Duration = Duration::from_secs(12);
 
 const FILE: &str = "tests/proxy/small-business-2011.cfg";
@@ -215,7 +216,7 @@ fn tls_is_passed_through(business: &Business) {
 
 fn tunnel_is_for_the_customer(business: &Business) {
     echoes(&business.customer, at(TUNNEL), b"hello");
-    // Closed or reset, and not a byte.
+    // The connection is closed or reset without a byte.
     if let Ok(said) = exchange(&business.public, at(TUNNEL), b"hello", SOON) {
         assert_eq!(said, b"");
     }
@@ -264,7 +265,7 @@ fn statistics_need_the_password(business: &Business) {
             .unwrap()
             .starts_with("text/html")
     );
-    // HAProxy's says so in its head, ours in the page, where ticked boxes can stay.
+    // HAProxy requests the refresh in a header, Evenkeel in the page.
     let in_page = page.text().contains("http-equiv=\"refresh\" content=\"20");
     assert!(
         in_page || page.header("refresh") == Some("20"),
@@ -346,8 +347,8 @@ fn a_web_server_dies_and_comes_back(business: &mut Business) {
     let late: Vec<_> = records.iter().filter(|r| r.started > noticed).collect();
     assert!(late.len() > 50, "{}", late.len());
     assert!(!late.into_iter().any(|record| bad(&record)));
-    // Before the checks knew, some waited for the retries of one server, in vain:
-    // the file does not ask to redispatch. None was told anything else.
+    // Before the checks noticed the failure, requests may fail after the retries of one server,
+    // because the file does not enable redispatch.
     for record in records.iter().filter(bad) {
         let known = matches!(record.outcome, Ok(503 | 502) | Err(Failure::Closed { .. }));
         assert!(known, "{record:?}");

@@ -1,4 +1,4 @@
-//! The statistics after the same traffic, compared with HAProxy.
+//! Compares the statistics after the same traffic with HAProxy's.
 
 use crate::program::Program;
 use lab::{Behaviour, Location, OriginServer, Peer, Probe, eventually, free_port};
@@ -146,7 +146,7 @@ impl StatisticsProxy {
         self.columns(&|name| !VARIES.contains(&name))
     }
 
-    /// The table of those columns.
+    /// Returns the wanted columns of the statistics.
     fn columns(&self, wanted: &dyn Fn(&str) -> bool) -> Table {
         let mut probe = Probe::new(Location::Here, self.statistics);
         let text = probe.get("/;csv").unwrap().text();

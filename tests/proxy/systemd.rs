@@ -1,5 +1,5 @@
-//! The shipped unit under its own systemd, as process 1 of namespaces: every part runs, and a guest
-//! is isolated from the network of the machine.
+//! Tests the shipped unit under its own systemd, as process 1 of namespaces: every part runs, and a
+//! guest is isolated from the network of the machine.
 
 use lab::{ScratchDirectory, eventually, installed, may_run, privileged};
 use std::fs;
@@ -10,8 +10,8 @@ use std::time::Duration;
 /// Time in which the machine must have started everything.
 const STARTS: Duration = Duration::from_secs(90);
 
-/// Makes a root directory of this machine's programs, with a `/run`, `/etc` and `/var` of its own,
-/// and executes systemd in it.
+/// Script that makes a root directory of this machine's programs, with a `/run`, `/etc` and `/var`
+/// of its own, and executes systemd in it.
 const MACHINE: &str = r#"
 set -e
 mount --make-rprivate /
@@ -41,7 +41,7 @@ exec chroot "$ROOT" env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --system --unit=test.target --log-target=null --show-status=no
 "#;
 
-/// The processes of the unit with their networks, and what its parts report.
+/// Script that prints the processes of the unit with their networks, and the reports of its parts.
 const PROBE: &str = r#"
 cd /proc
 for process in [0-9]*; do
@@ -99,7 +99,7 @@ const UNITS: [(&str, &str); 3] = [
     ),
 ];
 
-/// A machine with its own process 1. It ends with this value.
+/// A machine with its own process 1, which is ended when this value is dropped.
 struct Machine {
     child: Child,
     scratch: ScratchDirectory,
@@ -144,7 +144,8 @@ impl Drop for Machine {
     }
 }
 
-/// The shipped unit with another place of the program, and the volume made before.
+/// Returns the shipped unit with another path of the program, and a command that creates the volume
+/// before it.
 fn unit() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/systemd/evenkeel.service");
     let text = fs::read_to_string(path).unwrap();
@@ -161,7 +162,7 @@ fn may(test: &str) -> bool {
     may_run(test, needs)
 }
 
-/// The network of each process whose title has this word.
+/// Returns the network of each process whose title has this word.
 fn networks<'s>(state: &'s str, word: &str) -> Vec<&'s str> {
     let lines = state
         .lines()

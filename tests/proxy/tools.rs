@@ -1,5 +1,5 @@
-//! The tools of HAProxy's users with our statistics socket and our logs: they show what they would
-//! show of HAProxy.
+//! Tests the tools of HAProxy's users with our statistics socket and our logs: they show the same
+//! as with HAProxy.
 
 use crate::program::evenkeel;
 use lab::{Location, OriginServer, Peer, Probe, Syslog, eventually, free_port};
@@ -78,7 +78,7 @@ impl Bed {
         told
     }
 
-    /// Some requests, and the lines that a syslog daemon would have written of them.
+    /// Sends some requests; returns a file with the lines that a syslog daemon would have written.
     fn log_file(&self) -> PathBuf {
         let mut probe = Probe::new(Location::Here, self.web);
         for path in ["/", "/a", "/a", "/denied"] {

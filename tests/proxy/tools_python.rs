@@ -1,4 +1,5 @@
-//! Python tools of administrators, haproxyadmin and haproxy-cli: they show the same as of HAProxy.
+//! Tests the Python tools of administrators, haproxyadmin and haproxy-cli: they show the same as of
+//! HAProxy.
 
 use crate::program::{Program, root};
 use lab::{Location, Missing, OriginServer, Probe, free_port};

@@ -1,4 +1,4 @@
-//! Real clients, real servers and other proxies, with Evenkeel between them.
+//! Tests Evenkeel between real clients, real servers and other proxies.
 
 use crate::program::{Program, evenkeel};
 use lab::{
@@ -33,7 +33,7 @@ fn listen(mode: &str, bind: &str, server: &str) -> String {
     )
 }
 
-/// Ours on loopback before one server.
+/// Starts Evenkeel on loopback in front of one server.
 fn before(server: SocketAddr) -> Peer {
     let address = here();
     let config = listen("http", &address.to_string(), &server.to_string());
@@ -187,7 +187,7 @@ fn websocket_works_both_ways_until_closed() {
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
 }
 
-/// nginx with files to get and a place to put them.
+/// Starts nginx with a directory for downloads and uploads.
 fn files(scratch: &ScratchDirectory) -> Peer {
     let address = here();
     let directory = scratch.path().display();
@@ -232,7 +232,7 @@ fn large_files_pass_whole_up_and_down_with_length_and_with_chunks() {
     let scratch = ScratchDirectory::new().unwrap();
     let nginx = files(&scratch);
     let peer = before(nginx.address());
-    // Not the same in any two places.
+    // Fills the file with words that all differ.
     let much: Vec<u8> = (0..MUCH_BYTES / 8)
         .flat_map(|n| (n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes())
         .collect();
@@ -343,7 +343,7 @@ const CUT: &str = "
         server near 10.9.2.2:80 backup
 ";
 
-/// A balancer, a client and two servers, each at the end of a cable of its own.
+/// A balancer, a client and two servers, each on its own link.
 struct Cabled {
     far: OriginServer,
     _near: OriginServer,
@@ -375,7 +375,7 @@ impl Cabled {
     }
 }
 
-/// Returns whether that server serves a new connection.
+/// Returns whether the server of this name serves a new connection.
 fn served_by(probe: &mut Probe, path: &str, name: &str) -> bool {
     probe.disconnect();
     probe.get(path).is_ok_and(|answer| answer.text() == name)
@@ -399,7 +399,7 @@ fn notices_a_cut(program: Program) {
             .any(|head| head.contains("/waiting"))
     };
     assert!(eventually(SOON, arrived));
-    // As a cable that fails behind a switch: no interface goes down.
+    // Blocks the server without an interface going down, like a failed cable behind a switch.
     let server = PacketFilter::all().remote("10.9.1.2".parse().unwrap());
     let block = place.balancer.block(&server).unwrap();
     assert_eq!(waiting.join().unwrap(), Ok(504), "{program:?}");

@@ -1,5 +1,5 @@
-//! A proxy that connects to its servers from the addresses of its clients (`source … usesrc`), as
-//! an unprivileged user with the one capability that this needs.
+//! Tests a proxy that connects to its servers from the addresses of its clients (`source …
+//! usesrc`), as an unprivileged user with the one capability that this needs.
 
 use crate::program::Program;
 use lab::{Lab, LabHost, Probe, ScratchDirectory, eventually};

@@ -1,4 +1,4 @@
-//! Users and pages of a site: a page that only one frontend may serve, one with a customer's
+//! Tests users and pages of a site: a page that only one frontend may serve, one with a customer's
 //! password, and statistics with one user who may look and one who may act. The responses, byte for
 //! byte, and the effects of actions are compared with HAProxy.
 
@@ -137,7 +137,7 @@ impl UsersProxy {
         answer[start..].to_owned()
     }
 
-    /// The states of the farm's servers.
+    /// Returns the states of the farm's servers.
     fn states(&self) -> Vec<String> {
         let csv = self.csv();
         let rows = csv.lines().filter(|line| line.starts_with("farm,"));
@@ -192,7 +192,7 @@ fn users_and_pages_of_a_site_are_haproxys() {
     lab::skip_unless_installed!("haproxy");
     let [ours, theirs] = Program::BOTH.map(UsersProxy::start);
     let asked: &[Asked] = &[
-        // The page of one frontend.
+        // Requests a page that only one frontend serves.
         (|s| s.public, get("/office/x", "")),
         (|s| s.inside, get("/office/x", "")),
         // The customer's page, by passwords in clear and with a hash.
@@ -209,7 +209,7 @@ fn users_and_pages_of_a_site_are_haproxys() {
             request("/customer", "Authorization: Bearer x\r\n"),
         ),
         (|s| s.public, get("/default-realm", "")),
-        // Headers for a proxy.
+        // Requests with headers for a proxy.
         (|s| s.inside, get("http://h/customer", "ann:hello")),
         (
             |s| s.inside,
@@ -218,19 +218,19 @@ fn users_and_pages_of_a_site_are_haproxys() {
                 &basic("Proxy-Authorization", "ann:hello"),
             ),
         ),
-        // Pages of errors.
+        // Requests that are answered with error pages.
         (|s| s.public, get("/none", "")),
         (|s| s.public, get("/slow", "")),
         (|s| s.public, get("/gone", "")),
         (|s| s.public, get("/by-rule", "")),
-        // Credentials of a request.
+        // Requests whose credentials a rule shows.
         (|s| s.public, get("/who", "x:y")),
         (
             |s| s.public,
             request("/who", "Authorization: bearer tok en\r\n"),
         ),
         (|s| s.public, get("/who", "")),
-        // Statistics.
+        // Requests for the statistics, with users and passwords.
         (|s| s.statistics, get("/haproxy?stats", "")),
         (|s| s.statistics, get("/haproxy?stats", "guest:wrong")),
         (|s| s.statistics, get("/haproxy?stats", "root:look")),
@@ -270,11 +270,11 @@ fn actions_of_the_statistics_page_act_for_its_administrators() {
             .map(|site| (site.act(credentials, body), site.states()));
         assert_eq!(ours, theirs, "{credentials} {body}");
     }
-    // Only what the page shows; and what it does reaches the clients.
+    // Compares the names that both pages show, and checks that actions have an effect for clients.
     let [ours, theirs] = sites.each_ref().map(|site| {
         let csv = site.csv();
         csv.lines()
-            // Without the last chunk of the response.
+            // Leaves out the framing of the response's chunks.
             .filter(|line| line.contains(','))
             .filter_map(|line| line.split(',').next().map(str::to_owned))
             .collect::<std::collections::BTreeSet<_>>()

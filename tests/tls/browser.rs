@@ -1,5 +1,5 @@
-//! A browser over TLS and HTTP/2: a page with many parts and a WebSocket. The page reports its
-//! results to the server, so the test needs no picture and no fixed wait.
+//! Tests a browser over TLS and HTTP/2: a page with many parts and a WebSocket. The page reports
+//! its results to the server, so the test needs no picture and no fixed wait.
 
 use crate::program::evenkeel;
 use crate::tls::site::{Site, here};
@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A browser takes its time, on a machine that does other things.
+/// Timeout of the browser, on a machine that is busy with other tests.
 const SOON: Duration = Duration::from_secs(90);
 
 const PARTS: usize = 150;
@@ -63,14 +63,14 @@ fn server(told: &Shared) -> SocketAddr {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let told = Arc::clone(&told);
-            // Whatever fails here is missing in the report.
+            // Ignores an error, because its effect is missing in the report.
             std::thread::spawn(move || serve(stream, &told).unwrap_or_default());
         }
     });
     address
 }
 
-/// Requests of one connection, until it ends or becomes a WebSocket.
+/// Serves the requests of one connection until it ends or becomes a WebSocket.
 fn serve(mut stream: TcpStream, told: &Shared) -> std::io::Result<()> {
     loop {
         let mut head = Vec::new();
@@ -109,7 +109,7 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     fields.find_map(|(field, value)| field.eq_ignore_ascii_case(name).then_some(value))
 }
 
-/// Returns the length of a request body.
+/// Reads a request body; returns its length as text.
 fn posted(stream: &mut TcpStream, head: &str) -> std::io::Result<String> {
     let length = field(head, "content-length").and_then(|value| value.parse().ok());
     let mut body = vec![0; length.unwrap_or_default()];
@@ -132,7 +132,7 @@ fn accepted(key: &str) -> std::io::Result<String> {
     Ok(base64::engine::general_purpose::STANDARD.encode(digest))
 }
 
-/// A WebSocket that sends back what it gets, in small frames.
+/// Serves a WebSocket: sends back each received frame.
 fn talk(mut stream: TcpStream, head: &str, told: &Shared) -> std::io::Result<()> {
     told.lock().unwrap().sockets.push(head.to_owned());
     let accept = accepted(field(head, "sec-websocket-key").unwrap_or_default())?;
@@ -184,7 +184,7 @@ fn browser(url: &str, profile: &ScratchDirectory) -> lab::Peer {
 
 #[test]
 fn a_browser_gets_a_page_of_many_parts_and_a_websocket_over_one_connection() {
-    // Heavy, and not among what is installed for tests: it runs where it is.
+    // Runs only if Chromium is installed, which tests do not require.
     if lab::installed("chromium").is_err() || lab::installed("openssl").is_err() {
         eprintln!("skipped: chromium or openssl is not installed");
         return;
@@ -214,7 +214,7 @@ fn a_browser_gets_a_page_of_many_parts_and_a_websocket_over_one_connection() {
     let wanted = format!("?{PARTS} h2 300000 bytes one%2Ctwo%2C");
     assert_eq!(report, wanted);
     assert_eq!(told.sockets.len(), 1);
-    // Over HTTP/2 it came as an extended CONNECT: the server sees an upgrade.
+    // The WebSocket arrived over HTTP/2 as extended CONNECT; the server sees an upgrade.
     let socket = told.sockets[0].to_lowercase();
     assert!(socket.contains("x-sessions: 2\r\n"), "{socket}");
     assert!(socket.contains("upgrade: websocket\r\n"), "{socket}");

@@ -1,5 +1,5 @@
-//! Certificates while the proxy serves: changes under load, and the commands of the statistics
-//! socket, compared with HAProxy.
+//! Tests certificates while the proxy serves: changes under load, and the commands of the
+//! statistics socket, compared with HAProxy.
 
 use crate::program::{Program, binary};
 use lab::pki::{Authority, Issued, KeyKind, Leaf};
@@ -35,7 +35,7 @@ fn ask(socket: &Path, command: &str) -> io::Result<String> {
     Ok(answer)
 }
 
-/// A command with a payload.
+/// Returns a command with a payload.
 fn with_payload(command: &str, payload: &str) -> String {
     format!("{command} <<\n{}\n\n", payload.trim_end())
 }
@@ -142,7 +142,7 @@ backend b
         }
     }
 
-    /// Commands, one after the other.
+    /// Returns all commands in their order.
     fn commands(&self) -> Vec<String> {
         let shown = SHOWN.lines().map(|line| format!("{}\n", line.trim()));
         let changes = CHANGED.iter().map(|(command, payload)| match *payload {
@@ -319,7 +319,7 @@ fn certificate_commands_respond_as_in_haproxy() {
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 
-/// `evenkeel run` of a file; it and its roles end with this value.
+/// A process of `evenkeel run`; it and its roles are ended when this value is dropped.
 struct Supervisor {
     process: lab::LabProcess,
     scratch: ScratchDirectory,
@@ -349,7 +349,8 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        // Asked to end it takes its roles with it, killed it would not.
+        // Sends SIGTERM, on which the supervisor ends its roles, too; if it were killed, they would
+        // continue.
         let _ = self.process.signal(Signal::TERM);
         let _ = self.process.wait(SOON);
     }
@@ -420,7 +421,7 @@ impl Load<'_> {
     }
 }
 
-/// The certificate that a new handshake gets.
+/// Returns the certificate that a new handshake gets.
 fn shown(address: SocketAddr, offer: &TlsOffer) -> Option<Vec<u8>> {
     let client = TlsClient::new_local(offer).unwrap().timeout(SOON);
     let connection = client.connect(address).ok()?;
@@ -488,7 +489,7 @@ listen site
         assert!(told.is_ok_and(|said| said.contains("created")));
         let done = ask(&socket, &format!("commit ssl cert {name}\n"));
         assert!(done.is_ok_and(|said| said.contains("Success!")));
-        // Nobody has to wait for it.
+        // The new certificate is served at once.
         assert!(self.shows(offer, &new), "not committed");
     }
 }
@@ -584,7 +585,7 @@ listen site
     let mut probe = Probe::new(Location::Here, address);
     let mut status = || probe.get("/").unwrap().status;
     assert_eq!((status(), status()), (200, 200));
-    // A connection that is kept would answer still.
+    // A kept connection must not be used after a change of the CA.
     for (authority, expected) in [(&wrong, 503), (&right, 200)] {
         let set = format!("set ssl ca-file {file}");
         let told = ask(&socket, &with_payload(&set, authority.certificate_pem()));

@@ -1,5 +1,5 @@
-//! TLS and HTTP/2 with other programs: nginx and HAProxy as servers, HAProxy as the client, ours on
-//! either side.
+//! Tests TLS and HTTP/2 with other programs: nginx and HAProxy as servers, HAProxy as the client,
+//! ours on either side.
 
 use crate::program::{Program, evenkeel};
 use crate::tls::site::{NAME, Site, all_said, here, much, output, said};
@@ -19,7 +19,7 @@ fn listen(bind: &str, more: &str, server: &str) -> String {
     format!("{DEFAULTS}    listen web\n        bind {bind}\n{more}        server s {server}\n")
 }
 
-/// Returns the status of a request through ours to a server with these words.
+/// Returns the status of a request through Evenkeel to a server with these options.
 fn status_by(words: &str, server: SocketAddr) -> u16 {
     let address = here();
     let config = listen(

@@ -1,4 +1,4 @@
-//! Common clients over TLS and HTTP/2: curl, openssl, nghttp, h2load.
+//! Tests common clients over TLS and HTTP/2: curl, openssl, nghttp, h2load.
 
 use crate::program::evenkeel;
 use crate::tls::site::{NAME, Site, all_said, here, much, output, s_client, said};
@@ -17,7 +17,7 @@ const DEFAULTS: &str = "
         timeout connect 5s
 ";
 
-/// Ours with these `bind` lines (`@` is the address) before a server.
+/// Starts Evenkeel with these options of `bind` in front of a server.
 fn front(site: &Site, bind: &str, more: &str, server: SocketAddr) -> Peer {
     let address = here();
     let bind = bind.replace("{site}", &site.scratch.path().display().to_string());
@@ -65,7 +65,7 @@ fn curl_uses_http2_without_tls_by_prior_knowledge() {
     }
 }
 
-/// Up and down through `peer`, with the flags of every way.
+/// Uploads and downloads a file through `peer` with each set of curl's flags.
 fn passes_whole(site: &Site, peer: &Peer, scheme: &str, ways: &[&str]) {
     let content = much(MUCH_BYTES);
     std::fs::write(site.path("www/much"), &content).unwrap();
@@ -185,7 +185,7 @@ fn openssl_agrees_on_versions_suites_groups_and_protocols() {
         ("-alpn http/1.1", "ALPN protocol: http/1.1"),
         ("-alpn http/1.1,h2", "ALPN protocol: h2"),
         ("", "No ALPN negotiated"),
-        // As HAProxy: whoever offers only what is not ours speaks HTTP/1.
+        // As in HAProxy, a client that offers only other protocols uses HTTP/1.
         ("-alpn spdy/3.1,foo", "No ALPN negotiated"),
         ("-alpn spdy/3.1,foo", "subject=CN = site.test"),
         ("-status", "OCSP response: no response sent"),
@@ -260,7 +260,7 @@ fn openssl_resumes_sessions_by_tickets_and_without() {
             "{asked:?}: {answer}"
         );
     }
-    // 1.3 gives its tickets with the answer.
+    // TLS 1.3 sends its tickets with the response.
     let kept = site.word("session");
     let mut last = String::new();
     for flag in ["-sess_out", "-sess_in"] {
@@ -332,7 +332,7 @@ fn load_generators_see_no_error_over_http2() {
             assert!(said.contains(none), "{scheme} {path} {streams}: {said}");
             assert!(said.contains("status codes: 1200 2xx"), "{said}");
         }
-        // Both requests of one connection, and what the frames say.
+        // Sends two requests over one connection, and shows the frames.
         let mut one = Command::new("nghttp");
         one.args(["--null-out", "--stat", &url("small"), &url("page")]);
         let said = all_said(&output(&mut one));

@@ -1,4 +1,4 @@
-//! Scenarios of TLS and certificates.
+//! Contains the scenarios of TLS and certificates.
 
 pub mod browser;
 pub mod certificates;

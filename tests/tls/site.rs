@@ -1,4 +1,4 @@
-//! Setup of the TLS scenarios: a site with certificates of both kinds in its own directory, and the
+//! Sets up the TLS scenarios: a site with certificates of both kinds in its own directory, and the
 //! programs that connect to it.
 
 use lab::pki::{Authority, KeyKind, Leaf};
@@ -15,8 +15,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// `ca.pem`, `site.pem` (ECDSA), `rsa.pem` (for `rsa.test`), `chain.pem` (below
-    /// another authority), `client.pem` (certificate and key).
+    /// Creates `ca.pem`, `site.pem` (ECDSA), `rsa.pem` (for `rsa.test`), `chain.pem` (below another
+    /// authority), `client.pem` (certificate and key).
     pub fn new() -> Site {
         let scratch = ScratchDirectory::new().unwrap();
         let authority = Authority::new("Test CA").unwrap();
@@ -55,12 +55,12 @@ impl Site {
         self.scratch.path().join(name)
     }
 
-    /// The path as a word of a command line or a file.
+    /// Returns a path as a word of a command line or configuration.
     pub fn word(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
-    /// curl that trusts this site's authority and knows where its names are.
+    /// Runs curl with this site's CA and the addresses of its names.
     pub fn curl(&self, at: SocketAddr, arguments: &[&str]) -> Output {
         let mut command = Command::new("curl");
         command.args(["--silent", "--show-error", "--max-time", "60"]);
@@ -92,7 +92,7 @@ impl Site {
     }
 }
 
-/// A free address of this machine.
+/// Returns a free address of this machine.
 pub fn here() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
 }
@@ -108,14 +108,14 @@ pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// All that it wrote, however it ended.
+/// Returns all output of a program, however it ended.
 pub fn all_said(output: &Output) -> String {
     let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
     said.push_str(&String::from_utf8_lossy(&output.stderr));
     said
 }
 
-/// Bytes of which no two places are the same.
+/// Returns bytes whose words all differ.
 pub fn much(bytes: usize) -> Vec<u8> {
     (0..bytes / 8)
         .flat_map(|n| (n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes())
