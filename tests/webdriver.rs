@@ -1,4 +1,4 @@
-//! A small WebDriver client: headless Chromium, driven by chromedriver over HTTP/1.1
+//! Implements a small WebDriver client: headless Chromium, driven by chromedriver over HTTP/1.1
 //! (W3C WebDriver, and Chromium's commands for the emulation of screens).
 
 use crate::tls::site::here;
@@ -13,9 +13,9 @@ use std::time::Duration;
 const COMMAND: Duration = Duration::from_secs(180);
 /// Timeout of a script that waits for the page, and of a navigation; below that of the command.
 const PAGE: Duration = Duration::from_secs(120);
-/// Pixels of a screen whose pictures would be too large.
+/// Width of a screen in pixels above which pictures are scaled down.
 const WIDE: u32 = 2_000;
-/// The key of an element's id (W3C WebDriver, section 12.2).
+/// Key of an element's ID in JSON (W3C WebDriver, section 12.2).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// Calls back as soon as an expression becomes true, looking at each change of the page.
@@ -25,11 +25,11 @@ const WAIT: &str = "const done = arguments[arguments.length - 1];
     const observer = new MutationObserver(() => { if (holds()) { observer.disconnect(); done(true); } });
     observer.observe(document, { subtree: true, childList: true, characterData: true, attributes: true });";
 
-/// Keys of WebDriver that are no letters.
+/// Code of the Enter key in WebDriver.
 const ENTER: &str = "\u{e007}";
 pub const CONTROL: &str = "\u{e009}";
 
-/// A browser with one window. Dropped, it ends.
+/// A browser with one window, which is ended when it is dropped.
 pub struct Browser {
     driver: Peer,
     session: String,
@@ -95,7 +95,7 @@ impl Browser {
         self.post("/url", &json!({ "url": url }));
     }
 
-    /// The URL of the current page.
+    /// Returns the URL of the current page.
     pub fn url(&self) -> String {
         let url = self.command("GET", "/url", None).unwrap();
         url.as_str().unwrap_or_default().to_owned()
@@ -127,7 +127,7 @@ impl Browser {
         }
     }
 
-    /// The first element of a CSS selector.
+    /// Returns the first element that a CSS selector matches.
     pub fn find(&self, selector: &str) -> Element<'_> {
         let by = json!({ "using": "css selector", "value": selector });
         let found = self.post("/element", &by);
@@ -162,7 +162,7 @@ impl Browser {
         words.collect()
     }
 
-    /// The text of the page, for the message of a failure.
+    /// Returns the text of the page, for the message of a failure.
     pub fn text(&self) -> String {
         let script = json!({ "script": "return document.body.innerText", "args": [] });
         let text = self.command("POST", "/execute/sync", Some(&script));
@@ -194,7 +194,7 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &media);
     }
 
-    /// The screen as a PNG file.
+    /// Returns a picture of the screen as PNG.
     pub fn picture(&self) -> Vec<u8> {
         let picture = self.devtools("Page.captureScreenshot", &json!({ "format": "png" }));
         let data = picture["data"].as_str().expect("a picture");
@@ -215,7 +215,7 @@ impl Element<'_> {
         self.browser.post(&path, body);
     }
 
-    /// Clicks it, and waits for a navigation that this begins.
+    /// Clicks the element, and waits for a navigation that the click begins.
     pub fn click(&self) {
         self.post("click", &json!({}));
     }
@@ -232,7 +232,7 @@ fn millis(time: Duration) -> u64 {
 /// Sends one command over a connection of its own; returns its `value`.
 ///
 /// # Errors
-/// What chromedriver reports, or why there is no response.
+/// The error that chromedriver reports, or the reason why there is no response.
 fn exchange(
     at: SocketAddr,
     method: &str,

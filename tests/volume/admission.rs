@@ -1,4 +1,5 @@
-//! The clients that may write to a volume with two copies: those of the node where its guest runs.
+//! Tests which clients may write to a volume with two copies: those of the node where its guest
+//! runs.
 
 use crate::cluster::site::SOON;
 use crate::volume::site::{Client, VolumeSite, other};
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-/// The error of a client that may not write: NBD's ESHUTDOWN.
+/// Error number of a client that may not write: NBD's ESHUTDOWN.
 const SHUTDOWN: i32 = 108;
 
 fn write(volumes: &VolumeSite, node: &str, byte: u8) -> Result<(), Option<i32>> {
@@ -30,8 +31,8 @@ fn owns(volumes: &VolumeSite, node: &str) {
     volumes.in_sync();
 }
 
-/// An instance of a guest that runs on where it was: it writes one block again and again, with a
-/// number that grows, and is not stopped by errors.
+/// A client that stays behind on its node, like an instance of a guest: it writes one block again
+/// and again, with a growing number, and ignores errors.
 struct Stray {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<u64>,
@@ -62,14 +63,14 @@ impl Stray {
         Stray { stop, thread }
     }
 
-    /// The last number that was acknowledged.
+    /// Stops the client; returns the last number that was acknowledged.
     fn stop(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 }
 
-/// The number of a block.
+/// Returns the number in a block, which must be the same in all of the block.
 fn number(volumes: &VolumeSite, node: &str, block: u64) -> u64 {
     let bytes = read(volumes, node, block);
     let number = u64::from_le_bytes(bytes[..8].try_into().unwrap());
@@ -95,11 +96,11 @@ fn only_the_clients_of_one_node_write_whoever_owns_the_volume() {
     assert_eq!(read(&volumes, there, 2), [0; 4096]);
     let only = || volumes.fact(there, "only clients of");
     assert!(eventually(SOON, || only().as_deref() == Some(owner)));
-    // A refused write says nothing of the disk.
+    // A refused write does not count as a failure of the disk.
     assert!(!volumes.shown(there).contains("writes fail"));
     volumes.in_sync();
 
-    // The next owner knows it.
+    // The next owner still knows the node whose clients may write.
     at(owner).command(&["volume", "hand-over", "mail"]).well();
     owns(&volumes, there);
     assert_eq!(write(&volumes, there, 3), Err(Some(SHUTDOWN)));

@@ -1,5 +1,5 @@
-//! Volumes whose copies are not those that the cluster knows: removed and created again, lost with
-//! their disk, or in the place of others.
+//! Tests volumes whose copies are not those that the cluster knows: removed and created again, lost
+//! with their disk, or in the place of others.
 
 use crate::cluster::site::SOON;
 use crate::volume::site::{Client, NODES, VolumeSite, other};
@@ -20,7 +20,7 @@ fn has(volumes: &VolumeSite, value: u8) {
     }
 }
 
-/// The files of a node's copy.
+/// Returns the files of a node's copy.
 fn files(volumes: &VolumeSite, node: &str) -> [PathBuf; 2] {
     let file = volumes.file(node);
     [file.with_extension("metadata"), file]
@@ -119,7 +119,7 @@ fn an_incomplete_copy_can_continue_after_loss_of_the_complete_one() {
     assert_eq!(volumes.owner(), None, "{}", volumes.tell());
     let words = [&*format!("adopt that one, on {there}")];
     volumes.site.machine(lost).command(&ADOPT).refused(&words);
-    // No other copy has any data.
+    // The copy on the other node is the only one with data, and is adopted.
     volumes.site.machine(there).command(&ADOPT).well();
     assert_eq!(volumes.in_sync(), there);
     has(&volumes, 1);

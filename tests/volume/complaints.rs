@@ -1,5 +1,5 @@
-//! Frequent complaints of users of replicated block devices, a test each, on real machines. The
-//! slow variations run with `VOLUME_LONG=1`.
+//! Tests frequent complaints of users of replicated block devices, a scenario each, on real
+//! machines. The slow variations run with `VOLUME_LONG=1`.
 
 use crate::cluster::site::SOON;
 use crate::volume::site::{Client, VolumeSite, Writer, clients, other};
@@ -14,7 +14,8 @@ fn rounds(few: u64, many: u64) -> u64 {
     }
 }
 
-/// A resync ends while clients write to what it copies, also if its link breaks on the way.
+/// A resync ends while clients write to the blocks that it copies, even if its link breaks in
+/// between.
 #[test]
 #[ignore = "it takes minutes: make test-long"]
 fn a_resync_does_not_stop_at_99_percent() {
@@ -74,7 +75,7 @@ fn split_brain_is_not_resolved_by_discarding() {
     client.write(3, &[7; 4096], true).unwrap();
     volumes.site.machine_mut(there).stop();
     volumes.becomes(owner, "serving alone");
-    // The copy gets a history of its own.
+    // Creates another copy in place of the first one, with other data.
     let file = volumes.file(there);
     fs::remove_file(&file).unwrap();
     fs::remove_file(file.with_extension("metadata")).unwrap();
@@ -132,7 +133,8 @@ fn split_brain_is_not_resolved_by_discarding() {
     volumes.holds(Vec::new());
 }
 
-/// A volume is removed on one node while the other one does not respond, and there later.
+/// A volume is removed on one node while the other node does not respond, and on the other node
+/// later.
 #[test]
 #[ignore = "it takes minutes: make test-long"]
 fn a_deletion_is_not_stuck_while_the_other_node_is() {
@@ -185,8 +187,8 @@ fn a_lost_peer_does_not_freeze_the_volume() {
     volumes.holds(writers);
 }
 
-/// A client at queue depth one gets on during an ordered resync of everything. That it gets its
-/// turn before the resync is counted in `replica::resync`.
+/// A client at queue depth one continues during a resync of the whole volume that an operator
+/// ordered.
 #[test]
 #[ignore = "it takes minutes: make test-long"]
 fn a_resync_does_not_starve_the_application() {

@@ -1,4 +1,4 @@
-//! `evenkeel copy`: a raw disk and a volume are copied to a volume of another node, in a real
+//! Tests `evenkeel copy`: a raw disk and a volume are copied to a volume of another node, in a real
 //! cluster.
 
 use crate::cluster::site::SOON;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 const SIZE: u64 = 48 << 20;
 
-/// A cluster with the volume `store` on beta, and a disk with data of every kind.
+/// Creates a cluster with the volume `store` on beta, and a raw disk with data and holes.
 fn site(name: &str) -> (VolumeSite, PathBuf) {
     let volumes = VolumeSite::new(name);
     let directory = volumes.configuration("");
@@ -42,7 +42,7 @@ fn site(name: &str) -> (VolumeSite, PathBuf) {
     (volumes, path)
 }
 
-/// The target has the data of the disk, and zeroes behind it.
+/// Asserts that the target has the data of the disk, followed by zeroes.
 #[track_caller]
 fn is_copied(volumes: &VolumeSite, wanted: &[u8]) {
     let has = fs::read(volumes.file("beta").with_file_name("store.volume")).unwrap();
@@ -76,7 +76,7 @@ fn a_disk_is_copied_to_another_node_although_its_role_is_killed_in_the_middle() 
     });
     let mut wanted = fs::read(&path).unwrap();
     is_copied(&volumes, &wanted);
-    // The same again, after a change.
+    // Copies the disk again, after a change of ten bytes.
     wanted[300_000..300_010].fill(1);
     File::options()
         .write(true)
@@ -135,7 +135,7 @@ fn a_volume_with_two_copies_is_copied_and_what_cannot_be_copied_is_refused_in_wo
     let mut wanted = vec![0; SIZE as usize];
     wanted[5 * 4096..6 * 4096].fill(5);
     is_copied(&volumes, &wanted);
-    // To a volume with two copies, and to the own node.
+    // Copies to a volume with two copies, which is refused, and to the node of the command.
     let said = beta.command(&["copy", "store", "beta:mail", "--yes"]);
     said.refused(&["write `size "]);
     let said = beta.command(&["copy", "mail", "beta:store"]).well();

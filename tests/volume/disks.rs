@@ -1,4 +1,5 @@
-//! Faulty disks under one of two copies: clients see no error, and no acknowledged write is lost.
+//! Tests faulty disks under one of two copies: clients see no error, and no acknowledged write is
+//! lost.
 
 use crate::cluster::site::SOON;
 use crate::volume::site::{Client, Log, NODES, Reader, VolumeSite, Writer, other};
@@ -19,7 +20,8 @@ struct Case {
     bound: Duration,
 }
 
-/// The owner gives its lease to the other node, which records that it serves alone.
+/// Longest wait of clients for the move of the lease to the other node, which records that it
+/// serves alone.
 const ERROR: Duration = Duration::from_secs(6);
 /// Additional time on a machine that is busy with other tests.
 const BUSY: Duration = Duration::from_secs(10);
@@ -39,7 +41,7 @@ fn writes_fail() -> Case {
 }
 
 fn others() -> [Case; 4] {
-    // In the middle of what clients write.
+    // The sector lies in the middle of the blocks that clients write.
     let sector = ("volume", 40);
     [
         case("flushes fail", ERROR, |on| on.flushes = true),
@@ -60,8 +62,8 @@ fn stall(under: Under) -> Case {
     case("it stalls", bound, |on| on.stalls = true)
 }
 
-/// The disk of the owner, or of the other node, has these troubles one after the other, and
-/// becomes well again after each.
+/// Injects these faults into the disk of the owner, or of the other node, one after the other, and
+/// removes each of them again.
 #[track_caller]
 fn survives(name: &str, under: Under, cases: &[Case]) {
     let volumes = VolumeSite::on_unreliable_disks(name);
@@ -82,7 +84,7 @@ fn survives(name: &str, under: Under, cases: &[Case]) {
         volumes.becomes(survivor, "serving alone");
         writers.iter().for_each(|writer| writer.gets_on(50));
         assert!(disk.failed() > 0 || disk.stalled() > 0, "{}", case.name);
-        // The report says what is wrong, at the node whose disk it is.
+        // The report of the node with the faulty disk names the fault.
         let named = || {
             if case.trouble.stalls {
                 volumes.shown(node).contains("disk does not respond")
@@ -140,7 +142,7 @@ fn both_copies_recover_after_full_disks() {
     for node in NODES {
         volumes.disk(node).set(full.trouble.clone());
     }
-    // Somebody at the owner writes once, and never again; another one goes on at the other node.
+    // A client at the owner writes once and then leaves; another one continues at the other node.
     let mut once = Client::connect(&volumes.socket(owner)).unwrap();
     assert!(once.write(3000, &[7; 4096], true).is_err());
     drop(once);

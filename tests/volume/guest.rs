@@ -1,14 +1,14 @@
-//! File systems and a database in guests on a volume with two copies: a machine is killed with its
-//! guest, and the guest starts again at the other node.
+//! Tests file systems and a database in guests on a volume with two copies: a machine is killed
+//! with its guest, and the guest starts again at the other node.
 
 use crate::guest::database_guest::{self, format};
 use crate::volume::site::{VolumeSite, other};
 use lab::{Random, setting, sleep_in_test};
 use std::time::Duration;
 
-/// Kills; `VOLUME_KILLS` sets another number.
+/// Number of kills; `VOLUME_KILLS` sets another number.
 const KILLS: u64 = 20;
-/// XFS needs 300 MiB.
+/// Size of the volume with XFS, which needs 300 MiB.
 const XFS_BYTES: u64 = 320 << 20;
 const EXT4_BYTES: u64 = 64 << 20;
 const LOAD_MS_MAX: u64 = 3000;
@@ -18,7 +18,7 @@ const LOAD_MS_MAX: u64 = 3000;
 fn guests_are_killed(kind: &str, bytes: u64) {
     let kills = setting("VOLUME_KILLS").unwrap_or(KILLS);
     let Some(image) = database_guest::image() else {
-        // CI has them.
+        // Fails in CI, where QEMU and the kernel must be installed; skips the test elsewhere.
         let missing = Err(lab::Missing::Program(
             "qemu-system-x86_64 or a cloud kernel",
         ));
@@ -44,7 +44,7 @@ fn guests_are_killed(kind: &str, bytes: u64) {
         guest.commits(20);
         let load = Duration::from_millis(random.below(LOAD_MS_MAX));
         sleep_in_test(load, "the load before a kill");
-        // The guest goes at the same time as its machine, or a little before or after.
+        // Kills the guest shortly before or after its machine.
         if random.percent(50) {
             committed = guest.committed().unwrap_or(committed);
             drop(guest);

@@ -1,5 +1,5 @@
-//! Volumes with two copies while clients use them at either node: commands that would overwrite
-//! them are refused, and long ranges go to the owner.
+//! Tests volumes with two copies while clients use them at either node: commands that would
+//! overwrite them are refused, and long ranges go to the owner.
 
 use crate::cluster::site::SOON;
 use crate::volume::site::{Client, VolumeSite, other};
@@ -60,7 +60,7 @@ fn ranges_longer_than_one_request_are_trimmed_and_zeroed_at_either_node() {
             }
         }
     }
-    // A copy zeroes what is behind its source.
+    // A copy zeroes the blocks after the end of its source.
     let path = volumes.scratch().join("disk.raw");
     fs::write(&path, [7; 4096]).unwrap();
     let mut client = Client::connect(&volumes.socket(owner)).unwrap();

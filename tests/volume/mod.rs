@@ -1,4 +1,4 @@
-//! Scenarios of volumes.
+//! Contains the scenarios of volumes, and their setup.
 
 pub mod admission;
 pub mod anew;

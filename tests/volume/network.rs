@@ -1,4 +1,4 @@
-//! A volume with two copies whose client is on another machine, over TCP with TLS.
+//! Tests a volume with two copies whose client is on another machine, over TCP with TLS.
 
 use crate::cluster::site::SOON;
 use crate::volume::site::{Client, NODES, VolumeSite, other};
@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The addresses of the nodes where their clients are.
+/// Returns the address of a node in the network of the clients.
 fn address(node: &str) -> &'static str {
     match node {
         "alpha" => "10.60.0.1",
@@ -17,7 +17,7 @@ fn address(node: &str) -> &'static str {
     }
 }
 
-/// Writes one block after another.
+/// Number of blocks that the client writes one after the other.
 const WRITES: usize = 3000;
 /// Number of acknowledged writes before the role is killed.
 const BEFORE: usize = 100;
@@ -26,7 +26,8 @@ fn pattern(block: usize) -> u8 {
     (block % 250) as u8 + 1
 }
 
-/// Certificates: of the volume, of the CA of its clients, and the directory of a client.
+/// Creates the certificates of the volume, of the CA of its clients, and of a client; returns lines
+/// for the configuration.
 fn certify(directory: &Path) -> String {
     let authority = Authority::new("clients").unwrap();
     let names = NODES.map(address);
@@ -54,7 +55,7 @@ fn certify(directory: &Path) -> String {
     format!("\tbind :10809 ssl crt {own} ca-file {clients} verify required\n")
 }
 
-/// qemu-io with TLS, for the volume at a node.
+/// Returns a command of qemu-io with TLS for the volume at a node.
 fn qemu_io(directory: &Path, node: &str) -> Command {
     let mut command = Command::new("stdbuf");
     let credentials = format!(
@@ -68,7 +69,7 @@ fn qemu_io(directory: &Path, node: &str) -> Command {
     command
 }
 
-/// The blocks whose writes were acknowledged.
+/// Returns the blocks whose writes were acknowledged.
 fn acknowledged(output: &Path) -> Vec<usize> {
     let text = fs::read_to_string(output).unwrap_or_default();
     let block = |line: &str| {

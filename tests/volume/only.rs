@@ -1,12 +1,12 @@
-//! Clusters that serve only volumes: a node that serves nothing any longer, and the first and the
-//! last listener of a proxy.
+//! Tests clusters that serve only volumes: a node that serves nothing any longer, and the first and
+//! the last listener of a proxy.
 
 use crate::cluster::site::{Machine, SOON};
 use crate::volume::site::{Client, VolumeSite, Writer};
 use lab::eventually;
 use rustix::process::{Signal, kill_process};
 
-/// The volume without the sections of nodes, which have virtual addresses.
+/// Returns the section of the volume without the sections of nodes.
 fn alone(volumes: &VolumeSite) -> String {
     let text = volumes.configuration("");
     text[text.find("volume mail").unwrap()..].to_owned()
@@ -51,7 +51,7 @@ fn the_last_volume_of_a_node_and_of_the_cluster_can_be_taken_away_and_come_back(
         said.refused(&["nothing to run on any node", "stop the nodes"]);
     }
     volumes.in_sync();
-    // No volume, also after a restart.
+    // The nodes serve no volume any longer, even after a restart.
     let other = with_proxy("", "other");
     volumes.site.alpha.apply(&other, &["--now"]).well();
     gone(&volumes, "alpha");

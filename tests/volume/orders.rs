@@ -1,4 +1,4 @@
-//! Changes and orders of operators for volumes with two copies: a larger size, fewer copies.
+//! Tests changes and orders of operators for volumes with two copies: a larger size, fewer copies.
 
 use crate::cluster::site::SOON;
 use crate::volume::site::{Client, SIZE, VolumeSite, Writer, other};
@@ -17,7 +17,7 @@ fn has_size(volumes: &VolumeSite, nodes: &[&str], size: u64) {
     assert!(eventually(SOON, all), "{}", volumes.tell());
 }
 
-/// A client of the part that is new.
+/// Starts a client that writes to the new part of the volume.
 fn in_new_part(volumes: &VolumeSite, node: &str) -> Writer {
     let writer = Writer::start(volumes.socket(node), SIZE / 4096 + 700);
     writer.gets_on(50);
@@ -85,7 +85,7 @@ fn a_size_for_which_there_is_no_room_is_refused_in_words_and_the_volume_goes_on(
     assert!(eventually(SOON, told), "{}", volumes.tell());
     writer.gets_on(50);
     has_size(&volumes, &["alpha", "beta"], SIZE);
-    // Less is enough.
+    // A smaller increase succeeds.
     let large = volumes.sized("64m");
     volumes.site.alpha.apply(&large, &["--now"]).well();
     has_size(&volumes, &["alpha", "beta"], LARGE);
@@ -113,12 +113,13 @@ fn a_volume_goes_back_to_one_copy_and_the_one_that_was_left_is_never_merged() {
         assert!(eventually(SOON, gone), "{}", volumes.tell());
         volumes.becomes(node, "serving");
         writer.gets_on(50);
-        // Also after a restart, which knows the name of the other node from nowhere.
+        // The node also serves after a restart, at which it no longer knows the name of the other
+        // node.
         volumes.site.machine_mut(node).kill();
         volumes.site.machine_mut(node).start();
         writer.gets_on(50);
         volumes.becomes(node, "serving");
-        // The copy that was left does not serve what it has, whatever the file says.
+        // The abandoned copy does not serve its data, whatever the configuration says.
         names(&volumes, other(node));
         volumes.becomes(other(node), "waiting");
         let shown = volumes.shown(other(node));

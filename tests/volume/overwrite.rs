@@ -1,5 +1,5 @@
-//! Commands that replace the content of a volume and are killed meanwhile. The incomplete content
-//! is never served as complete, under any name, at any node, after any restart.
+//! Tests commands that replace the content of a volume and are killed meanwhile. The incomplete
+//! content is never served as complete, under any name, at any node, after any restart.
 
 use crate::cluster::site::{Machine, SOON};
 use crate::volume::site::{Client, NODES, VolumeSite, other};
@@ -8,9 +8,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-/// Rate at which an import reads its source, bytes per second: it does not end by itself.
+/// Rate in bytes per second at which an import reads its source, so slow that the import does not
+/// end by itself.
 const RATE: u64 = 256 << 10;
-/// Size of the source, bytes.
+/// Size of the import's source in bytes.
 const SOURCE: usize = 8 << 20;
 
 /// Slow source of an import.
@@ -59,7 +60,7 @@ impl Drop for SlowSource {
     }
 }
 
-/// Fact that a node shows of a volume.
+/// Returns a fact that a node shows about a volume.
 fn fact(node: &Machine, volume: &str, name: &str) -> Option<String> {
     let text = node.command(&["volume", "show", volume]).text();
     let mut lines = text.lines();
@@ -202,7 +203,7 @@ fn interrupted_import_is_refused_at_both_nodes_until_it_is_repeated_or_accepted(
     }
     let [alpha, beta] = NODES.map(|node| std::fs::read(volumes.file(node)).unwrap());
     assert!(alpha[..SOURCE].iter().all(|byte| *byte == 0x5a) && alpha == beta);
-    // An operator uses a half as it is.
+    // An operator accepts an incomplete volume as it is.
     interrupt_import(machine, "mail", &source);
     let accept = ["volume", "accept", "mail"];
     machine

@@ -1,5 +1,5 @@
-//! Volumes with two copies on real machines: acknowledged writes survive each loss, and both copies
-//! are equal in the end.
+//! Tests volumes with two copies on real machines: acknowledged writes survive each loss, and both
+//! copies are equal in the end.
 
 use crate::cluster::site::SOON;
 use crate::volume::site::{Client, Reader, VolumeSite, Writer, clients, other};
@@ -158,7 +158,7 @@ fn without_a_majority_requests_wait_without_an_error_and_go_on() {
     volumes.holds(writers);
 }
 
-/// The writes of a client until one fails, and the error.
+/// Writes until a write fails; returns the error.
 fn fails(client: &mut Client) -> std::io::Error {
     let mut writes = (0..).map(|number: u32| client.write(2, &[number as u8; 4096], false));
     let error = writes.find_map(Result::err).unwrap();

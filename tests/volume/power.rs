@@ -1,13 +1,14 @@
-//! The power of all three machines fails at once, at random moments, while clients write. The disks
-//! lose all data that was not flushed.
+//! Tests power failures of all three machines at once, at random moments, while clients write. The
+//! disks lose all data that was not flushed.
 
 use crate::volume::site::{Log, NODES, VolumeSite, Writer};
 use lab::{Random, setting, sleep_in_test};
 use std::time::Duration;
 
-/// Cuts; `VOLUME_CUTS` sets another number.
+/// Number of power cuts; `VOLUME_CUTS` sets another number.
 const CUTS: u64 = 200;
-/// The longest time of load before a cut, ms: also while the copies are resynchronised.
+/// Maximum time of load before a cut in milliseconds, so short that some cuts happen during a
+/// resync.
 const LOAD_MS_MAX: u64 = 1500;
 
 #[test]

@@ -1,5 +1,5 @@
-//! A copy whose disk returns to an earlier state, as when a machine is restored from a backup, or
-//! loses its end.
+//! Tests a copy whose disk returns to an earlier state, as when a machine is restored from a
+//! backup, or loses its end.
 
 use crate::cluster::site::SOON;
 use crate::volume::site::{Client, NODES, SIZE, VolumeSite, other};
@@ -23,7 +23,8 @@ impl Backup {
     }
 }
 
-/// A pair with a block of ones, and a backup of the node that does not own it.
+/// Creates a volume with a block of ones, and a backup of the copy on the node that does not own
+/// it.
 fn backed_up(name: &str) -> (VolumeSite, &'static str, Backup) {
     let mut volumes = VolumeSite::new(name);
     let owner = volumes.in_sync();
@@ -38,7 +39,7 @@ fn backed_up(name: &str) -> (VolumeSite, &'static str, Backup) {
     (volumes, there, backup)
 }
 
-/// Writes twos at a node.
+/// Overwrites the block with twos at a node.
 fn overwrite(volumes: &VolumeSite, node: &str) {
     let mut client = Client::connect(&volumes.socket(node)).unwrap();
     client.write(3, &[2; 4096], true).unwrap();
@@ -125,17 +126,18 @@ fn a_restored_copy_is_filled_by_the_one_that_is_complete() {
     volumes.holds(Vec::new());
 }
 
-/// A block near the end.
+/// Number of a block near the end of the volume.
 const LATE: u64 = 8000;
 const CUT_BYTES: u64 = 1 << 20;
 
-/// Sets the length of a copy's file, bytes.
+/// Sets the length of a copy's file in bytes.
 fn set_length(volumes: &VolumeSite, node: &str, bytes: u64) {
     let file = fs::File::options().write(true).open(volumes.file(node));
     file.unwrap().set_len(bytes).unwrap();
 }
 
-/// A block near the end is written and long stable: both nodes were stopped since then.
+/// Creates a volume with a block near its end that is stable: both nodes were stopped after the
+/// write.
 fn with_a_late_block(name: &str) -> VolumeSite {
     let mut volumes = VolumeSite::new(name);
     let owner = volumes.in_sync();
@@ -150,7 +152,7 @@ fn with_a_late_block(name: &str) -> VolumeSite {
     volumes
 }
 
-/// Each node has what was written, from its own disk.
+/// Asserts that each node has the block on its own disk.
 fn both_have_it(volumes: &mut VolumeSite) {
     for node in NODES {
         volumes.site.machine_mut(other(node)).stop();
@@ -229,7 +231,7 @@ fn the_only_complete_copy_without_its_end_serves_if_an_operator_says_so() {
     let order = ["volume", "serve-alone", "mail", "--yes"];
     volumes.site.machine(owner).command(&order).well();
     volumes.becomes(owner, "serving alone");
-    // Once is enough.
+    // The order is not needed again after a restart.
     volumes.site.machine_mut(owner).stop();
     volumes.site.machine_mut(owner).start();
     volumes.becomes(owner, "serving alone");

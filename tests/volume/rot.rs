@@ -1,5 +1,5 @@
-//! `verify yes` with two copies: silent damage on a disk is found by reads and by a verify, and
-//! repaired from the other copy while clients use the volume.
+//! Tests `verify yes` with two copies: silent damage on a disk is found by reads and by a verify,
+//! and repaired from the other copy while clients use the volume.
 
 use crate::cluster::site::SOON;
 use crate::volume::site::{Client, Log, NODES, SIZE, VolumeSite, Writer, clients, other};
@@ -7,11 +7,11 @@ use lab::{Random, eventually, setting};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
-/// Blocks that no writer writes.
+/// First of some blocks that no load writes.
 const QUIET: u64 = 2000;
 const VERIFY: &str = "\tverify yes\n";
 
-/// A pair that keeps checksums of all of it, and the owner.
+/// Creates a volume whose two copies have all checksums; returns it with the owner.
 fn checked(name: &str) -> (VolumeSite, &'static str) {
     let volumes = VolumeSite::new(name);
     let text = volumes.configuration(VERIFY);
@@ -30,7 +30,7 @@ fn complete(volumes: &VolumeSite, node: &str) {
     assert!(eventually(SOON, is), "{}", volumes.tell());
 }
 
-/// A block with these bytes, on stable storage.
+/// Writes a block with this byte to stable storage.
 fn write(volumes: &VolumeSite, node: &str, block: u64, byte: u8) {
     let mut client = Client::connect(&volumes.socket(node)).unwrap();
     client.write(block, &[byte; 4096], true).unwrap();
@@ -40,7 +40,7 @@ fn read(volumes: &VolumeSite, node: &str, block: u64) -> std::io::Result<Vec<u8>
     Client::connect(&volumes.socket(node)).unwrap().read(block)
 }
 
-/// Changes a byte of a copy behind the back of everybody.
+/// Changes a byte of a copy directly in its file.
 fn rot(volumes: &VolumeSite, node: &str, block: u64) {
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).open(volumes.file(node));
@@ -222,7 +222,7 @@ fn a_pair_that_grows_or_is_filled_has_checksums_of_all_of_it() {
     assert_eq!(read(&volumes, owner, last).unwrap(), [8; 4096]);
 }
 
-/// Cuts; `VOLUME_CUTS` sets another number.
+/// Number of power cuts; `VOLUME_CUTS` sets another number.
 const CUTS: u64 = 200;
 
 /// Data and its checksum are not written at once: no loss of power makes a block look damaged

@@ -1,4 +1,4 @@
-//! Setup of the scenarios with volumes of two copies: the machines of [`crate::cluster::site`], each
+//! Sets up the scenarios with volumes of two copies: the machines of [`crate::cluster::site`], each
 //! with its own directory at the same path, and clients that record their writes.
 
 use crate::cluster::site::{Machine, SOON, Site};
@@ -33,14 +33,14 @@ pub struct VolumeSite {
     size: u64,
 }
 
-/// The nodes with the copies.
+/// Names of the nodes with the copies.
 pub const NODES: [&str; 2] = ["alpha", "beta"];
 
 struct Setting<'a> {
     size: u64,
     disks: Vec<UnreliableDisk>,
     variable: &'a str,
-    /// The program of a node, which may be placed in that directory.
+    /// Returns the program of a node, which may be placed in the given directory.
     program: &'a dyn Fn(&Path, &str) -> PathBuf,
 }
 
@@ -79,28 +79,29 @@ impl Drop for Xfs {
 }
 
 impl VolumeSite {
-    /// The volume is served, with both copies in sync.
+    /// Creates a cluster that serves a volume, with both copies in sync.
     pub fn new(name: &str) -> VolumeSite {
         VolumeSite::uncreated(name).created()
     }
 
-    /// The same on disks that can fail.
+    /// Variant of `new` on disks that can fail.
     pub fn on_unreliable_disks(name: &str) -> VolumeSite {
         let disk = |_| UnreliableDisk::new(1 << 30).unwrap();
         VolumeSite::configured(name, SIZE, NODES.map(disk).into(), "").created()
     }
 
-    /// The volume is configured and not created.
+    /// Variant of `new` whose volume is configured and not created.
     pub fn uncreated(name: &str) -> VolumeSite {
         VolumeSite::configured(name, SIZE, Vec::new(), "")
     }
 
-    /// The processes have this variable (`NAME=VALUE`) in their environment.
+    /// Variant of `new` whose processes have this variable (`NAME=VALUE`) in their environment.
     pub fn with_variable(name: &str, variable: &str) -> VolumeSite {
         VolumeSite::configured(name, SIZE, Vec::new(), variable).created()
     }
 
-    /// The same; and each node has a program of its own, which [`VolumeSite::install`] replaces.
+    /// Variant of `with_variable` whose nodes have a program file each, which
+    /// [`VolumeSite::install`] replaces.
     pub fn with_programs(name: &str, variable: &str) -> VolumeSite {
         let program = |own: &Path, node: &str| {
             let path = own.join(format!("{node}.program"));
@@ -115,7 +116,7 @@ impl VolumeSite {
         VolumeSite::placed(name, setting, |_, _| None).created()
     }
 
-    /// Puts another program in the place of a node's own, as a package would, and returns its path.
+    /// Replaces a node's program file, as a package would, and returns its path.
     pub fn install(&self, node: &str) -> PathBuf {
         let place = self.own.path().join(format!("{node}.program"));
         let new = place.with_extension("new");
@@ -127,7 +128,7 @@ impl VolumeSite {
         place
     }
 
-    /// The volume has this size, and both copies are in sync.
+    /// Variant of `new` whose volume has this size.
     pub fn with_size(name: &str, bytes: u64) -> VolumeSite {
         VolumeSite::configured(name, bytes, Vec::new(), "").created()
     }
@@ -136,7 +137,7 @@ impl VolumeSite {
         self.own.path()
     }
 
-    /// The volume is configured and not created; each machine has an XFS of its own.
+    /// Variant of `uncreated` whose machines have an XFS each.
     pub fn on_xfs(name: &str) -> VolumeSite {
         VolumeSite::placed(name, Setting::default(), |own, at| {
             let image = own.join(format!("{}.xfs", at.file_name()?.to_str()?));
@@ -214,7 +215,7 @@ impl VolumeSite {
         assert!(eventually(SOON, all), "{}", self.tell());
     }
 
-    /// The directory of the files, as the configuration has it.
+    /// Returns the directory of the files, as the configuration names it.
     pub fn backing(&self) -> String {
         self.shared.path().display().to_string()
     }
@@ -237,7 +238,7 @@ impl VolumeSite {
         other
     }
 
-    /// The file with the data of a node's copy.
+    /// Returns the file with the data of a node's copy.
     pub fn file(&self, node: &str) -> PathBuf {
         let index = NODES.iter().position(|name| *name == node);
         let directory = match index.and_then(|index| self.disks.get(index)) {
@@ -247,7 +248,7 @@ impl VolumeSite {
         directory.join("mail.volume")
     }
 
-    /// The disk of a node, which can fail.
+    /// Returns the disk of a node, which can fail.
     pub fn disk(&self, node: &str) -> &UnreliableDisk {
         &self.disks[usize::from(node == "beta")]
     }
@@ -272,7 +273,7 @@ impl VolumeSite {
         drop(killed);
     }
 
-    /// The socket of a node.
+    /// Returns the socket of the volume on a node.
     pub fn socket(&self, node: &str) -> PathBuf {
         self.site.machine(node).runtime().join("volume-mail.sock")
     }
@@ -283,7 +284,7 @@ impl VolumeSite {
         machine.command(&["volume", "show", "mail"]).text()
     }
 
-    /// A fact that a node shows of the volume.
+    /// Returns a fact that a node shows about the volume.
     pub fn fact(&self, node: &str, name: &str) -> Option<String> {
         let text = self.shown(node);
         let mut lines = text.lines();
@@ -291,7 +292,7 @@ impl VolumeSite {
         line.map(str::to_owned)
     }
 
-    /// The state of a node's copy in JSON.
+    /// Returns the state of a node's copy, from its report in JSON.
     pub fn state(&self, node: &str) -> Option<String> {
         let show = ["volume", "show", "mail", "--json"];
         let shown = self.site.machine(node).command(&show).out;
@@ -300,7 +301,7 @@ impl VolumeSite {
         state.map(str::to_owned)
     }
 
-    /// The node that serves it.
+    /// Returns the node that serves the volume.
     pub fn owner(&self) -> Option<&'static str> {
         let serves = |node: &&str| self.fact(node, "owner here").as_deref() == Some("1");
         ["alpha", "beta"].into_iter().find(serves)
@@ -333,7 +334,8 @@ impl VolumeSite {
         owner.unwrap_or_default()
     }
 
-    /// Both copies are in sync and equal, and hold what these clients wrote.
+    /// Stops these clients, and asserts that both copies are in sync, equal, and contain everything
+    /// that the clients wrote.
     #[track_caller]
     pub fn holds(&self, writers: Vec<Writer>) -> Vec<Log> {
         let logs: Vec<Log> = writers.into_iter().map(Writer::stop).collect();
@@ -361,7 +363,8 @@ impl VolumeSite {
         logs
     }
 
-    /// The same after a loss of power: of what was not flushed, any part may be lost.
+    /// Variant of [`VolumeSite::holds`] after a power failure, in which any unflushed data may be
+    /// lost.
     #[track_caller]
     pub fn holds_what_was_flushed(&self, logs: &mut [Log]) {
         self.in_sync();
@@ -391,7 +394,7 @@ impl VolumeSite {
     }
 }
 
-/// A client at each node, which get on.
+/// Starts a client at each node, and waits until both have written.
 pub fn clients(volumes: &VolumeSite) -> Vec<Writer> {
     let writers = NODES.into_iter().zip([0, 4096]);
     let writers = writers.map(|(node, first)| Writer::start(volumes.socket(node), first));
@@ -405,16 +408,16 @@ fn boot_id(number: u64) -> String {
     format!("{number:08x}-0000-4000-8000-000000000000\n")
 }
 
-/// The node with the other copy.
+/// Returns the node with the other copy.
 pub fn other(node: &str) -> &'static str {
     if node == "alpha" { "beta" } else { "alpha" }
 }
 
-/// An NBD client of its own, so that nothing of ours checks itself.
+/// An independent NBD client, so that Evenkeel's own client is not needed for the checks.
 pub struct Client {
     stream: UnixStream,
     cookie: u64,
-    /// The size of the export, bytes.
+    /// Size of the export in bytes.
     pub size: u64,
 }
 
@@ -520,14 +523,14 @@ pub struct Log {
     pub longest: Duration,
 }
 
-/// A client that writes numbers to random blocks of its own, until it is stopped.
+/// A client that writes numbers to its own blocks in random order, until it is stopped.
 pub struct Writer {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
     thread: JoinHandle<Log>,
 }
 
-/// A client that reads all the time, and takes no error.
+/// A client that reads until it is stopped, and records an error.
 pub struct Reader {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Option<String>>,
@@ -572,8 +575,8 @@ fn content(block: u64, number: u64) -> Vec<u8> {
 }
 
 impl Writer {
-    /// Writes to blocks from `first` on. A client whose connection ends connects again, and
-    /// sends again what has no reply: as QEMU does.
+    /// Starts a client that writes to blocks from `first` on. If its connection ends, it connects
+    /// again, and repeats the write without a reply, as QEMU does.
     pub fn start(socket: PathBuf, first: u64) -> Writer {
         Writer::go_on(socket, Log::new(first))
     }
@@ -624,7 +627,7 @@ impl Log {
         }
     }
 
-    /// The last number that was flushed.
+    /// Returns the last number that was flushed.
     pub fn flushed(&self) -> u64 {
         let stable = self.blocks.iter().map(|block| block.stable);
         stable.max().unwrap_or_default()
@@ -669,7 +672,7 @@ impl Log {
                         self.failed = Some(format!("block {block}: {error}"));
                         return;
                     }
-                    // The connection ended.
+                    // The connection has ended, and the next write opens another one.
                     Err(_) => client = None,
                 }
             }
@@ -693,7 +696,8 @@ impl Log {
         some.count()
     }
 
-    /// The power failed: what was not flushed may be lost, each sector for itself.
+    /// Checks the blocks after a power failure: each sector may have lost unflushed data on its
+    /// own.
     #[track_caller]
     fn check_flushed(&mut self, client: &mut Client, node: &str) {
         self.power_failed();
@@ -719,8 +723,8 @@ impl Log {
         }
     }
 
-    /// Every block has the last number that was acknowledged, or one that was sent later, as
-    /// a whole.
+    /// Asserts that each block has the last acknowledged number, or one that was sent later, in all
+    /// of the block.
     #[track_caller]
     fn check(&self, client: &mut Client, node: &str) {
         for (at, written) in self.blocks.iter().enumerate() {

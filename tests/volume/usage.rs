@@ -1,5 +1,5 @@
-//! Volumes with two copies that another part of the machine uses, as guests do. The test takes the
-//! place of that part: it reports which volumes it uses, and reads their state.
+//! Tests volumes with two copies that another part of the machine uses, as guests do. The test
+//! takes the place of that part: it reports which volumes it uses, and reads their state.
 
 use crate::cluster::site::SOON;
 use crate::volume::site::{Client, NODES, Reader, VolumeSite, Writer, clients, other};
@@ -14,7 +14,7 @@ use rustix::process::{Signal, kill_process};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The error of a client that may not write: NBD's ESHUTDOWN.
+/// Error number of a client that may not write: NBD's ESHUTDOWN.
 const SHUTDOWN: i32 = 108;
 /// Timeout of a response of the supervisor.
 const ANSWER: Option<Duration> = Some(Duration::from_secs(5));
@@ -22,7 +22,7 @@ const ANSWER: Option<Duration> = Some(Duration::from_secs(5));
 /// value, because tests run beside others.
 const MOVES: Duration = Duration::from_millis(1000);
 
-/// The supervisor's socket of a node.
+/// Returns the supervisor's socket of a node.
 fn control(volumes: &VolumeSite, node: &str) -> Option<PathBuf> {
     let entries = std::fs::read_dir(volumes.site.machine(node).runtime()).ok()?;
     let mut paths = entries.flatten().map(|entry| entry.path());
@@ -52,7 +52,7 @@ impl Part {
         channel.wait(ANSWER).unwrap()
     }
 
-    /// From now on it uses the volume for this; None: it uses none.
+    /// Reports that the part uses the volume in this way; None: it uses no volume.
     fn uses(&self, used: Option<VolumeUse>) {
         let volume = |r#use| UsedVolume {
             name: "mail".to_owned(),
@@ -97,7 +97,7 @@ fn write(volumes: &VolumeSite, node: &str, byte: u8) -> Result<(), Option<i32>> 
     written.map_err(|error| error.raw_os_error())
 }
 
-/// Has the volume used alone at a node, until it is ready.
+/// Reports exclusive use of the volume at a node, and waits until the volume is ready there.
 #[track_caller]
 fn used_alone(volumes: &VolumeSite, node: &str) -> Part {
     let part = Part::of(volumes, node);

@@ -1,5 +1,5 @@
-//! `evenkeel volume verify` on real machines: differences are found while clients write, and each
-//! outcome of a verify has a message.
+//! Tests `evenkeel volume verify` on real machines: differences are found while clients write, and
+//! each outcome of a verify has a message.
 
 use crate::cluster::site::{SOON, Said};
 use crate::volume::site::{Client, NODES, VolumeSite, clients, other};
@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 /// A block that no client writes.
 const QUIET: u64 = 2000;
 
-/// Changes two blocks of a copy behind the back of everybody.
+/// Changes two blocks of a copy directly in its file.
 fn corrupt(volumes: &VolumeSite, node: &str) {
     let file = OpenOptions::new().write(true).open(volumes.file(node));
     let file = file.unwrap();
@@ -57,14 +57,14 @@ fn a_verify_finds_differences_and_repairs_on_request() {
     volumes.holds(writers);
 }
 
-/// The same volume, with a verify that takes half a minute.
+/// Returns the configuration with a rate at which a verify takes half a minute.
 fn slow(volumes: &VolumeSite) -> String {
     let text = volumes.configuration("");
     let rate = "volume-defaults\n\tresync-rate 1m\n\nvolume mail";
     text.replace("volume mail", rate)
 }
 
-/// Runs a verify at the owner, and something else in the middle of it.
+/// Runs a verify at the owner, and an action in the middle of it; returns the result of the verify.
 fn amid(volumes: &VolumeSite, what: impl FnOnce(&str)) -> Said {
     let owner = volumes.in_sync();
     std::thread::scope(|scope| {
@@ -103,7 +103,7 @@ fn a_verify_that_cannot_go_on_ends_at_once_with_the_reason() {
         kill_process(role.expect("a role"), Signal::KILL).unwrap();
     });
     killed.refused(&["volume 'mail'"]);
-    // Another rate interrupts nothing.
+    // A change of the rate does not interrupt the verify.
     let owner = volumes.in_sync();
     let socket = volumes.socket(owner);
     let mut client = Client::connect(&socket).unwrap();

@@ -1,4 +1,4 @@
-//! The cases: the faults of the pair, and the values that are measured.
+//! Defines the cases of `bench-address`: the faults of the pair, and the values that are measured.
 
 use super::site::{AddressProgram, Site};
 use crate::comparison::Error;
@@ -113,7 +113,7 @@ fn stop(site: &mut Site, row: &'static str) -> Result<Vec<Sample>, Error> {
     Ok(vec![gap(row, &site.seen())])
 }
 
-/// A planned move. keepalived has none but the clean stop.
+/// Measures a planned move of the address; keepalived has only the clean stop for that.
 fn hand_over(site: &mut Site, side: &AddressProgram) -> Result<Vec<Sample>, Error> {
     move_away(site, side, "VI_1")?;
     site.wait_for("beta", "the second machine takes over")?;
@@ -148,7 +148,7 @@ fn drain(site: &mut Site, side: &AddressProgram) -> Result<Vec<Sample>, Error> {
     site.pass(DRAIN_AFTER);
     let (good, failed) = slow.end();
     let seen = site.seen();
-    // An answer of the proxy that is an error has no name of a machine.
+    // An error response of the proxy contains no name of a machine.
     let served = |who: &str| {
         seen.responses_by_machine()
             .get(who)

@@ -1,5 +1,5 @@
-//! `cargo xtask bench-address`: keepalived and Evenkeel with a virtual address, on the same file,
-//! in turn within one run.
+//! Implements `cargo xtask bench-address`: compares keepalived and Evenkeel with a virtual address,
+//! on the same file, in turn within one run.
 //!
 //! A client opens a connection every 5 ms. A gap is the longest time between two responses. Numbers
 //! of different runs or machines are never compared.
@@ -15,7 +15,7 @@ use site::AddressProgram;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// The command, and the markers in docs/benchmarks.md.
+/// Name of the command, and of the markers in docs/benchmarks.md.
 const COMMAND: &str = "bench-address";
 
 /// Runs the comparison of the command line.
@@ -31,7 +31,8 @@ fn run(options: &Options) -> Result<bool, Error> {
             AddressProgram {
                 label,
                 program: program.clone(),
-                // Under its own name it has to be told whose flags are meant.
+                // A program that is not called keepalived gets a subcommand that selects
+                // keepalived's flags.
                 ours: !program.ends_with("keepalived"),
             }
         });

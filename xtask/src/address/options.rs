@@ -1,4 +1,4 @@
-//! The command line of the comparison.
+//! Parses the command line of `bench-address`.
 
 use super::case::Case;
 use crate::comparison::Error;
@@ -32,7 +32,7 @@ usage: cargo xtask bench-address [OPTION...]
 const REPETITIONS: usize = 10;
 const LEFT: &str = "/usr/sbin/keepalived";
 
-/// Reads the arguments. None: help is wanted.
+/// Parses the arguments; None if help was requested.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, Error> {
     options::parse(arguments, REPETITIONS, LEFT)
 }

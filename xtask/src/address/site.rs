@@ -1,5 +1,5 @@
-//! Two machines and a client on a switch, created for every turn, with the same program on both
-//! machines.
+//! Sets up two machines and a client on a switch, created for every turn, with the same program on
+//! both machines.
 
 use crate::comparison::Error;
 use lab::{
@@ -23,7 +23,7 @@ pub const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// fault and after it.
 pub const STEADY_LOOKS: usize = 60;
 
-/// A program that keeps addresses.
+/// A program that owns virtual addresses.
 #[derive(Clone, Debug)]
 pub struct AddressProgram {
     pub label: &'static str,
@@ -88,7 +88,7 @@ impl Node {
     }
 }
 
-/// A pair whose first machine is master, and a client that looks at the address.
+/// A pair whose first machine is master, and a client that polls the address.
 #[derive(Debug)]
 pub struct Site {
     pub(super) watcher: Option<Watcher>,
@@ -104,7 +104,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Waits until the first machine serves steadily.
+    /// Starts the pair, and waits until the first machine serves steadily.
     pub fn start(side: &AddressProgram, advert: &str) -> Result<Site, Error> {
         let lab = Lab::new("bench")?;
         let lan = lab.switch("lan")?;
@@ -185,7 +185,7 @@ impl Site {
     }
 }
 
-/// Starts a keeper of addresses.
+/// Starts the program of this side on a host, with one virtual router.
 pub fn run(
     side: &AddressProgram,
     host: &LabHost,

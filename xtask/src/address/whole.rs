@@ -1,6 +1,6 @@
-//! The pair with proxies: fast requests that the proxy itself answers, and slow ones that take a
-//! second at a server behind it. Evenkeel runs one file of its own language on both machines;
-//! keepalived runs together with HAProxy, with the sysctl that this needs.
+//! Sets up the pair with proxies: fast requests that the proxy itself answers, and slow ones that
+//! take a second at a server behind it. Evenkeel runs one file of its own language on both
+//! machines; keepalived runs together with HAProxy, with the sysctl that this needs.
 
 use super::site::{ADDRESS, AddressProgram, Node, READY_TIMEOUT, STEADY_LOOKS, Site, output};
 use crate::comparison::Error;
@@ -41,7 +41,7 @@ backend slow
     server origin 10.60.0.50:80
 ";
 
-/// Lines before it for Evenkeel, on both machines.
+/// Lines for Evenkeel before those of the proxy, on both machines.
 const OURS: &str = "\
 node alpha
     address 10.60.0.1
@@ -56,7 +56,8 @@ virtual-ip www
 ";
 
 impl Site {
-    /// Waits until the first machine serves steadily and the second one is backup.
+    /// Starts the pair, and waits until the first machine serves steadily and the second one is
+    /// backup.
     pub fn whole(side: &AddressProgram, advert: &str) -> Result<Site, Error> {
         let lab = Lab::new("bench")?;
         let lan = lab.switch("lan")?;
@@ -121,7 +122,7 @@ impl Site {
         Ok(site)
     }
 
-    /// A client that makes new connections, and has seen nothing yet.
+    /// Starts another client that makes new connections, without the results of the previous one.
     fn watch_anew(&mut self) -> Result<(), Error> {
         self.watcher = None;
         let service = SocketAddr::from((ADDRESS_BYTES, HTTP));

@@ -1,4 +1,5 @@
-//! Parser of one HTTP response, as a value: bytes in, "complete" or a fault out.
+//! Parses one HTTP response: accepts bytes, and returns whether the response is complete, or a
+//! fault.
 //!
 //! The parser accepts exactly what the origin sends and refuses everything else, so that a proxy
 //! that fails requests cannot look fast. It never allocates and does no IO.
@@ -41,7 +42,7 @@ pub enum Fault {
         bytes: usize,
     },
     Chunk,
-    /// Compressed with something else, or cut off.
+    /// The body is not valid gzip, or is truncated.
     NotGzip,
     /// The connection ended before the response did.
     Truncated,
@@ -97,7 +98,7 @@ impl Reader {
         }
     }
 
-    /// Bytes of the body, as it was sent.
+    /// Returns the number of body bytes, as they were sent.
     pub fn body_bytes(&self) -> usize {
         let counted = self.body_bytes.unwrap_or(0);
         self.coded.as_ref().map_or(counted, |coded| coded.bytes)
@@ -130,7 +131,7 @@ impl Reader {
         Ok(end == expected.body.len())
     }
 
-    /// The part of `bytes` behind the head, or None while the head is incomplete.
+    /// Returns the part of `bytes` after the head, or None while the head is incomplete.
     fn take_head<'b>(
         &mut self,
         bytes: &'b [u8],
@@ -143,7 +144,7 @@ impl Reader {
             self.body_bytes = Some(0);
             return Ok(Some(&bytes[end..]));
         }
-        // The head came in pieces: collect it. Seldom, so it may copy.
+        // Collects a head that arrives in pieces, which is rare, so that the copy costs little.
         let before = self.head_bytes;
         let room = (HEAD_BYTES_MAX - before).min(bytes.len());
         self.head[before..before + room].copy_from_slice(&bytes[..room]);
@@ -168,7 +169,7 @@ pub fn head_end(bytes: &[u8]) -> Option<usize> {
         .map(|at| at + 4)
 }
 
-/// The value of a header, by a linear search without case.
+/// Returns the value of a header, found by a linear search that ignores case.
 pub fn header<'h>(head: &'h [u8], name: &[u8]) -> Option<&'h [u8]> {
     head.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
         let (found, rest) = line.split_at_checked(name.len())?;
@@ -177,7 +178,7 @@ pub fn header<'h>(head: &'h [u8], name: &[u8]) -> Option<&'h [u8]> {
     })
 }
 
-/// A decimal number, all of `digits`.
+/// Parses a decimal number that consists of all `digits`.
 pub fn number(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }

@@ -1,4 +1,5 @@
-//! Type of the benchmark's cases. The cases are in `cases`, and `round` runs a round of one.
+//! Defines the type of the benchmark's cases. The cases are in `cases`, and `round` runs a round of
+//! one.
 
 use super::attack::Attack;
 use super::configuration::File;
@@ -18,13 +19,13 @@ pub enum Unit {
     Times,
 }
 
-/// The program whose number ours is compared with.
+/// Reference of a row: the number with which Evenkeel's is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Against {
     Haproxy,
-    /// The better of haproxy's and nginx's, where nginx is measured.
+    /// The better number of HAProxy and nginx, if nginx is measured.
     TheBetter,
-    /// With one: ours is a ratio by itself.
+    /// The number one, because Evenkeel's number is a ratio already.
     One,
 }
 
@@ -53,21 +54,21 @@ pub struct Case {
 #[derive(Debug)]
 pub(super) enum Kind {
     Traffic(Traffic),
-    /// The same for a text that has to be compressed.
+    /// Requests of a text that the proxy must compress.
     Compressed(Traffic),
-    /// Lookups in the map of the file, and in a small one.
+    /// Requests with a lookup in the map of the file, and in a small map.
     Map(Lookup, Traffic),
-    /// Idle connections; a metric for each number.
+    /// Memory of these numbers of idle connections, a metric each.
     Idle(&'static [usize]),
     Check,
-    /// A well-behaved client during an attack, with so many requests; for attacks with chunks, the
-    /// cost of a thousand of them.
+    /// A well-behaved client with this number of requests during an attack; for attacks with
+    /// chunks, also the cost of a chunk.
     Attack(Attack, usize),
     /// Memory after traffic of all kinds, when its clients have disconnected.
     Memory,
-    /// Traffic over TLS, for nginx too.
+    /// Traffic over TLS, which is measured for nginx, too.
     Secure(Secure),
-    /// As many idle connections over TLS, for nginx too.
+    /// Memory of this number of idle connections over TLS, which is measured for nginx, too.
     SecureIdle(usize),
 }
 

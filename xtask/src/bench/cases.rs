@@ -1,4 +1,4 @@
-//! All cases and their targets.
+//! Lists all cases of the benchmark and their targets.
 
 use super::attack::Attack;
 use super::case::{Against, Case, Kind, Metric, Secure, Traffic, Unit};
@@ -26,7 +26,7 @@ const fn kept_alive(connections: usize, body_bytes: usize, requests: u64) -> Kin
     })
 }
 
-/// A case of handshakes, all with the same target.
+/// Returns a case of TLS handshakes.
 const fn handshakes(
     name: &'static str,
     metrics: &'static [Metric],
@@ -100,7 +100,7 @@ const fn secure(
     }
 }
 
-/// Lookups in a map that the programs may search as they like.
+/// Returns a case of lookups in a map.
 const fn map(
     name: &'static str,
     metrics: &'static [Metric],
@@ -123,7 +123,7 @@ const fn map(
     }
 }
 
-/// Cost of a large map relative to a small one: at most a tenth more.
+/// Returns the metric of the cost of a large map relative to a small one: at most a tenth more.
 const fn growth(about: &'static str) -> Metric {
     Metric {
         about,

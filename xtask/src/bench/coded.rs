@@ -7,14 +7,14 @@ use flate2::read::GzDecoder;
 
 use super::answer::Fault;
 
-/// Digits of the size of a chunk.
+/// Maximum number of digits in the size of a chunk.
 const SIZE_DIGITS_MAX: usize = 6;
 /// Longest compressed body that is kept.
 const KEPT_BYTES_MAX: usize = 1 << 21;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The digits of a size, and how many there were.
+    /// Within a size: its value and its number of digits so far.
     Size {
         size: usize,
         digits: usize,
@@ -25,7 +25,7 @@ enum State {
     Data {
         left: usize,
     },
-    /// Two bytes after the data, or after the last chunk.
+    /// Within the line end after the data, or after the last chunk.
     End {
         left: usize,
         last: bool,
@@ -33,7 +33,7 @@ enum State {
     Done,
 }
 
-/// The state of one body.
+/// Parser state of one body.
 #[derive(Debug)]
 pub struct Coded {
     state: State,
@@ -43,7 +43,7 @@ pub struct Coded {
 }
 
 impl Coded {
-    /// In front of a body.
+    /// Creates the state at the start of a body.
     pub const fn new() -> Self {
         Self {
             state: State::Size { size: 0, digits: 0 },
@@ -52,14 +52,14 @@ impl Coded {
         }
     }
 
-    /// Begins with the next one.
+    /// Resets the state to the start of the next body.
     pub fn reset(&mut self) {
         self.state = State::Size { size: 0, digits: 0 };
         self.kept.clear();
         self.bytes = 0;
     }
 
-    /// Takes what arrived; true when the body is complete.
+    /// Processes received bytes. Returns true when the body is complete.
     pub fn take(&mut self, mut bytes: &[u8], body: &[u8], compare: bool) -> Result<bool, Fault> {
         while let Some((&first, rest)) = bytes.split_first() {
             bytes = rest;

@@ -1,6 +1,6 @@
-//! Destination of the proxies' logs: a socket on 127.0.0.1 that is emptied between the measured
-//! windows, never during one, so that it uses no CPU time then. Messages beyond its buffer are
-//! lost, as with a real syslog server that is too slow.
+//! Receives the proxies' logs: a socket on 127.0.0.1 that is emptied between the measured windows,
+//! never during one, so that it uses no CPU time then. Messages beyond its buffer are lost, as with
+//! a real syslog server that is too slow.
 
 use std::net::{Ipv4Addr, UdpSocket};
 
@@ -8,7 +8,7 @@ use super::error::BenchError;
 
 /// Longest line that is evaluated.
 const LINE_BYTES_MAX: usize = 2048;
-/// Most lines that are taken at once: its buffer holds fewer.
+/// Maximum number of lines that are read at once; the socket's buffer holds fewer.
 const LINES_MAX: usize = 1 << 16;
 /// Part of a line of `option httplog` about a request that was served.
 const SERVED: &[u8] = b"\"GET /bench/";
@@ -21,7 +21,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// A socket of its own.
+    /// Opens a socket on a free port.
     pub fn open() -> Result<Self, BenchError> {
         let failed = BenchError::system::<std::io::Error>("opening the socket of the log");
         let open = || {

@@ -1,5 +1,5 @@
-//! The configuration files of both programs. Ports come from environment variables, so one file
-//! serves both sides at once.
+//! Writes the configuration files of the programs. Ports come from environment variables, so one
+//! file serves both sides at once.
 
 use std::fmt::Write;
 use std::fs;
@@ -11,8 +11,8 @@ use super::error::BenchError;
 use super::map::Lookup;
 use super::secure::Key;
 
-/// The names of the variables: the proxy's port, that of its statistics, that of
-/// the origin, that of the log.
+/// Names of the environment variables for the ports of the proxy, its statistics, the origin and
+/// the log.
 pub const PORT_VARIABLES: [&str; 4] = [
     "BENCH_PORT",
     "BENCH_STATISTICS_PORT",
@@ -32,9 +32,9 @@ const TCP: &str = include_str!("configuration/tcp.cfg");
 /// The line of the template that a case may replace by a `tune.` keyword.
 const TUNE_LINE: &str = "@TUNE@\n";
 
-/// Servers in the file of the check case.
+/// Number of servers in the file of the check case.
 const CHECKED_SERVERS: usize = 10_000;
-/// And how many of them a backend has.
+/// Number of servers in each backend of the check case.
 const CHECKED_SERVERS_A_BACKEND: usize = 100;
 
 /// Configuration file of a case.
@@ -49,18 +49,18 @@ pub enum File {
     Compression,
     /// HTTP with persistence by a cookie.
     Cookie,
-    /// HTTP as it is attacked.
+    /// HTTP for the cases with attacks.
     Attack,
     /// HTTP with `balance uri`.
     Uri,
-    /// HTTP with a lookup in a map with so many entries.
+    /// HTTP with a lookup in a map with this number of entries.
     Map(Lookup, usize),
     Tcp,
-    /// HTTPS, HTTP/2 among it, with a certificate of that kind.
+    /// HTTPS with HTTP/1 and HTTP/2, and a certificate of this kind.
     Https(Key),
-    /// Ten thousand servers, only ever checked.
+    /// Ten thousand servers, for `-c` only.
     ManyServers,
-    /// The same with a mistake in its last line, which must be refused.
+    /// Ten thousand servers with a mistake in the last line, which must be refused.
     ManyServersMistaken,
 }
 
@@ -109,7 +109,7 @@ pub fn write_nginx(key: Key, folder: &Path, port: u16, origin: u16) -> Result<Pa
     Ok(path)
 }
 
-/// The path of a certificate with its key, which is made when it is not there.
+/// Returns the path of a certificate with its key; creates the file if it does not exist.
 fn certificate(key: Key, folder: &Path) -> Result<String, BenchError> {
     let (name, kind) = match key {
         Key::Ecdsa => ("ecdsa.pem", KeyKind::Ecdsa),
@@ -148,8 +148,8 @@ fn many_servers() -> String {
     text
 }
 
-/// Adds the backends of ten thousand servers, each with the weight that is given
-/// for its backend and its place in it, or without those that get none.
+/// Adds the backends of ten thousand servers. `weight` returns the weight of a server by its
+/// backend and its position, or None to leave the server out.
 pub fn many_backends(text: &mut String, weight: impl Fn(usize, usize) -> Option<u32>) {
     // Writing to a String cannot fail.
     for backend in 0..CHECKED_SERVERS / CHECKED_SERVERS_A_BACKEND {

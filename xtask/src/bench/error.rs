@@ -1,4 +1,4 @@
-//! Errors of a benchmark. A missed target is no error but a result.
+//! Defines the errors of a benchmark. A missed target is not an error but a result.
 
 use std::fmt;
 use std::io;
@@ -20,18 +20,18 @@ pub enum BenchError {
         first: &'static str,
         second: &'static str,
     },
-    /// The program of one side is not there.
+    /// The program of one side does not exist.
     MissingProgram { path: PathBuf },
-    /// The proxy and the load need a core each.
+    /// The process may use fewer than two cores; the proxy and the load need one each.
     Cores { available: usize },
-    /// Too few descriptors for the idle connections of the memory case.
+    /// The hard limit of file descriptors is too low for the idle connections.
     Descriptors { needed: u64, hard_limit: u64 },
-    /// The operating system refused something.
+    /// A system call failed.
     System {
         doing: &'static str,
         source: io::Error,
     },
-    /// The same, with the file that it was about.
+    /// A system call about this file failed.
     File {
         doing: &'static str,
         path: PathBuf,
@@ -90,7 +90,7 @@ pub enum BenchError {
     Unserved { asked: u64, served: u64 },
     /// A proxy that should write its log did not.
     NoLog,
-    /// A number of /proc that is not where it should be.
+    /// A file in /proc does not contain the expected number.
     Accounting { path: PathBuf },
     /// docs/benchmarks.md has no markers for the table.
     NoMarkers { path: PathBuf },
@@ -99,7 +99,7 @@ pub enum BenchError {
 }
 
 impl BenchError {
-    /// For `map_err`: the system call that `doing` names failed.
+    /// Returns a function for `map_err`: the system call that `doing` names failed.
     pub fn system<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::System {
             doing,
@@ -107,7 +107,7 @@ impl BenchError {
         }
     }
 
-    /// For `map_err`: the same about a file.
+    /// Returns a function for `map_err`: the system call that `doing` names failed for a file.
     pub fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::File {
             doing,
@@ -159,7 +159,7 @@ impl fmt::Display for BenchError {
 }
 
 impl BenchError {
-    /// The part of Display for what happens while a case runs.
+    /// Writes the errors of a running case for Display.
     fn fmt_measuring(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotServing {
@@ -222,7 +222,7 @@ impl BenchError {
         }
     }
 
-    /// The part of Display for TLS.
+    /// Writes the errors of TLS for Display.
     fn fmt_secure(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Secure { connection, source } => {
@@ -240,7 +240,7 @@ impl BenchError {
             Self::Http2 { connection, fault } => {
                 write!(f, "HTTP/2 on connection {connection} is wrong: {fault}")
             }
-            // The others have their text in Display.
+            // The text of other errors is written by the caller.
             _ => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
-//! The client's end of HTTP/2 as a value: bytes in, requests and finished responses out. Only what
-//! the benchmark needs, and strict where an incorrect proxy could look fast: the status, the length
-//! and the bytes of every response.
+//! Implements the client side of HTTP/2 without IO: accepts bytes, and returns encoded requests and
+//! the number of complete responses. Supports only what the benchmark needs, and is strict where an
+//! incorrect proxy could look fast: the status, the length and the bytes of every response.
 //!
 //! The client does no IO and has no flow control (its windows are practically endless). It is no
 //! reference implementation: unexpected input is a fault.
@@ -17,7 +17,7 @@ const FRAME_BYTES_MAX: usize = 16 * 1024;
 const STREAM_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// Receive window of the connection, renewed when half of it is used.
 const WINDOW_BYTES: u32 = 1 << 30;
-/// The table of header fields that our first request relies on.
+/// Minimum size of the proxy's header table, on which the first request relies.
 const TABLE_BYTES: u32 = 4096;
 
 const DATA: u8 = 0;
@@ -38,7 +38,7 @@ const PRIORITY: u8 = 32;
 pub enum Fault {
     /// A frame longer than allowed, or too short for what it is.
     FrameLength,
-    /// A type of frame that has no place here.
+    /// A frame of this type is not allowed here.
     Frame(u8),
     /// The proxy ended the connection with that code.
     GoAway(u32),
@@ -46,7 +46,7 @@ pub enum Fault {
     Reset(u32),
     /// The proxy allows fewer streams, or a smaller table, than the case needs.
     Settings,
-    /// A stream that carries no request.
+    /// A frame of this stream, which has no request in progress.
     Stream(u32),
     Status,
     /// The body is not what the origin sent.
@@ -81,7 +81,7 @@ pub struct Client {
     streams_max: usize,
     next_id: u32,
     first_request: Vec<u8>,
-    /// The beginning of a frame.
+    /// First bytes of an incomplete frame.
     ahead: Vec<u8>,
     window_used: u32,
     /// Encoded frames that are not sent yet.
@@ -102,8 +102,8 @@ impl Client {
     /// Creates a connection that requests one path, on up to `streams_max` streams at once.
     pub fn new(path: &str, streams_max: usize) -> Self {
         let mut first_request = vec![0x82, 0x87];
-        // Literals which both ends put into their tables, by the static table's
-        // names: like a browser, all but the first request are a few bytes.
+        // Adds literals to the tables of both ends, so that, as with a browser, each later request
+        // has only a few bytes.
         for (name, value) in [
             (4_u8, path),
             (1, "www.example.com"),
@@ -124,7 +124,7 @@ impl Client {
             output: PREFACE.to_vec(),
         };
         let mut settings = Vec::new();
-        // No pushes, and the window of a stream.
+        // Disables pushes, and sets the window of a stream.
         for (id, value) in [(2_u16, 0_u32), (4, STREAM_WINDOW_BYTES)] {
             settings.extend_from_slice(&id.to_be_bytes());
             settings.extend_from_slice(&value.to_be_bytes());
@@ -167,7 +167,7 @@ impl Client {
     pub fn take(&mut self, bytes: &[u8], expected: Expected<'_>) -> Result<u64, Fault> {
         let mut complete = 0;
         let mut bytes = bytes;
-        // A frame that came in pieces is collected.
+        // Collects a frame that arrives in pieces.
         let mut ahead = std::mem::take(&mut self.ahead);
         if !ahead.is_empty() {
             ahead.extend_from_slice(bytes);
@@ -245,7 +245,7 @@ impl Client {
         if flags & PRIORITY != 0 {
             block = block.get(5..).ok_or(Fault::FrameLength)?;
         }
-        // 200 has an entry of its own, which every encoder takes.
+        // The status 200 has its own entry in the static table, which every encoder uses.
         if fields_of(block).first() != Some(&0x88) {
             return Err(Fault::Status);
         }
@@ -264,7 +264,7 @@ impl Client {
         payload: &[u8],
         expected: Expected<'_>,
     ) -> Result<bool, Fault> {
-        // Padding counts too.
+        // Padding counts against the window, too.
         self.window_used += payload.len() as u32;
         if self.window_used > WINDOW_BYTES / 2 {
             let used = std::mem::take(&mut self.window_used);
@@ -299,13 +299,13 @@ impl Client {
     }
 }
 
-/// Returns a field block without a size update of the table in front.
+/// Returns a field block without the table size updates at its start.
 fn fields_of(block: &[u8]) -> &[u8] {
     let mut block = block;
     while let Some((&first, rest)) = block.split_first()
         && first & 0xe0 == 0x20
     {
-        // A number that does not fit goes on in bytes of seven bits.
+        // Skips the continuation bytes of a number that does not fit into the first byte.
         let more = rest.iter().take_while(|&&byte| byte & 0x80 != 0).count();
         let skipped = if first & 0x1f == 0x1f { more + 1 } else { 0 };
         block = rest.get(skipped..).unwrap_or_default();

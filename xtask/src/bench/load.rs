@@ -1,4 +1,4 @@
-//! The clients in front of the proxies: a fixed number of requests over a fixed number of
+//! Runs the clients in front of the proxies: a fixed number of requests over a fixed number of
 //! connections, each verified.
 //!
 //! One thread (the caller's), edge-triggered epoll, no allocation per request. The clients never
@@ -15,9 +15,9 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use super::answer::{Expected, Fault, Reader};
 use super::error::BenchError;
 
-/// Events taken by one wait.
+/// Maximum number of events that one wait returns.
 const EVENTS_MAX: usize = 256;
-/// Bytes taken by one read.
+/// Maximum number of bytes that one read returns.
 const READ_BYTES_MAX: usize = 256 * 1024;
 /// Timeout without any input while responses are pending.
 pub const STALL_SECONDS: u64 = 10;
@@ -73,12 +73,12 @@ struct Connection {
     reader: Reader,
 }
 
-/// The connection that gets the next request.
+/// Selection of the connection that gets the next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
     /// The connection whose response is complete.
     Same,
-    /// The next one that had none yet.
+    /// The next connection without a request in this run.
     Next,
 }
 
@@ -106,7 +106,7 @@ pub struct Generator<'a> {
 }
 
 impl<'a> Generator<'a> {
-    /// Clients without a connection yet.
+    /// Creates the clients without a connection.
     pub fn new(job: Job<'a>) -> Result<Self, BenchError> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(BenchError::system("creating an epoll descriptor"))?;
@@ -166,7 +166,7 @@ impl<'a> Generator<'a> {
         self.drive(pace, OPENING_MAX)
     }
 
-    /// Fails when a connection that should be idle got bytes or its end.
+    /// Fails if a connection that should be idle received bytes or was closed.
     pub fn verify_idle(&mut self) -> Result<(), BenchError> {
         let now = Timespec {
             tv_sec: 0,
@@ -230,7 +230,7 @@ impl<'a> Generator<'a> {
         Ok(())
     }
 
-    /// Begins a request on a connection, which is opened if it must.
+    /// Begins a request on a connection, which is opened if necessary.
     fn start(&mut self, index: usize) -> Result<(), BenchError> {
         let failed = |doing| {
             move |errno: Errno| BenchError::Connection {
@@ -278,8 +278,8 @@ impl<'a> Generator<'a> {
         let Some(socket) = &connection.socket else {
             return Ok(());
         };
-        // A request is far smaller than the empty send buffer it goes to, so a
-        // short write is not a state to handle but a fault of the machine.
+        // Treats a short write as an error, because a request is far smaller than the empty send
+        // buffer.
         match rustix::net::send(socket, &self.request, SendFlags::NOSIGNAL) {
             Ok(bytes) if bytes == self.request.len() => {
                 connection.phase = Phase::Waiting;
@@ -379,7 +379,7 @@ impl<'a> Generator<'a> {
                 }
                 connection.phase = Phase::Ending;
             } else if bytes < READ_BYTES_MAX && !ended {
-                // A short read emptied the socket; more is a new edge.
+                // A short read has emptied the socket; further data causes another event.
                 return Ok(false);
             }
         }

@@ -1,4 +1,4 @@
-//! Maps with many entries: the cost of a request with a lookup, in a large map and in a small one.
+//! Defines the lookups in maps with many entries, and writes the maps and the files that use them.
 
 use std::fmt::Write;
 use std::fs;
@@ -9,9 +9,9 @@ use super::error::BenchError;
 
 const TEMPLATE: &str = include_str!("configuration/map.cfg");
 
-/// Entries of the map that is compared with the large one.
+/// Number of entries of the map that is compared with the large one.
 pub const ENTRIES_SMALL: usize = 100;
-/// Addresses in each network of a map of networks.
+/// Number of addresses in each network of a map of networks.
 const ADDRESSES_A_NETWORK: usize = 256;
 
 /// Kind of lookup in a map.
@@ -39,7 +39,7 @@ impl Lookup {
         }
     }
 
-    /// The key of an entry, and the expression that makes keys of numbers.
+    /// Returns the key of an entry.
     fn key(self, entry: usize) -> String {
         match self {
             Self::Text => format!("/shop/{entry}.html"),
@@ -63,7 +63,8 @@ impl Lookup {
         }
     }
 
-    /// Writes a map with so many entries and the file that uses it.
+    /// Writes a map with this number of entries and the file that uses it; returns the path of the
+    /// file.
     pub fn write(self, entries: usize, folder: &Path) -> Result<PathBuf, BenchError> {
         let name = self.converter();
         let map = folder.join(format!("{name}-{entries}.map"));

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: HAProxy and Evenkeel on the same files, within one run, and also nginx
-//! where TLS is measured.
+//! Implements `cargo xtask bench`: compares HAProxy and Evenkeel on the same files, within one run,
+//! and also nginx where TLS is measured.
 //!
 //! Each side has one thread on its own core; the clients and the origin share the other core. The
 //! sides alternate, and each window has a fixed number of verified requests. The result is the
@@ -143,7 +143,7 @@ fn run(options: &Options) -> Result<ExitCode, BenchError> {
     })
 }
 
-/// Prepares the programs, each in its own directory; without nginx a note says so.
+/// Prepares the programs, each in its own directory; adds a note if nginx is missing.
 fn prepare(options: &Options, folder: &Path, notes: &mut Vec<String>) -> Result<Sides, BenchError> {
     let (left_label, right_label) = options.labels();
     let nginx = folder.join("nginx");
@@ -180,7 +180,7 @@ fn measure(
             record(&mut rows, at, &sample, &mut progress);
             for note in sample.notes {
                 let note = format!("{}: {}: {note}", case.name, side.label);
-                // Once, not for every round.
+                // Adds a note only once, not for every round.
                 if !notes.contains(&note) {
                     notes.push(note);
                 }
@@ -196,7 +196,7 @@ fn measure(
     Ok(rows)
 }
 
-/// Adds the numbers of one side, the how manieth of left, right and nginx.
+/// Adds the numbers of one side: 0 is left, 1 is right, 2 is nginx.
 fn record(rows: &mut [Row], side: usize, sample: &Sample, progress: &mut String) {
     for (row, value) in rows.iter_mut().zip(&sample.values) {
         let column = match side {

@@ -1,4 +1,4 @@
-//! The command line of the benchmark.
+//! Parses the command line of `cargo xtask bench`.
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -31,10 +31,10 @@ is what counts for a target; with nginx, the ratio is that to the better of the
 two. Without nginx, these cases are compared with haproxy only.
 ";
 
-/// Rounds by default, and with `--quick`.
+/// Default number of rounds.
 const ROUNDS: usize = 9;
 const ROUNDS_QUICK: usize = 3;
-/// Most rounds: beyond that the machine has changed meanwhile.
+/// Maximum number of rounds: in more of them, the machine would change meanwhile.
 const ROUNDS_MAX: usize = 1000;
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub enum Asked {
 }
 
 impl Options {
-    /// Names of the two sides for the table.
+    /// Returns the names of the two sides for the table.
     pub fn labels(&self) -> (String, String) {
         let name = |path: &Path| {
             path.file_name()
@@ -75,20 +75,20 @@ impl Options {
     }
 }
 
-/// The top of the tree.
+/// Returns the root directory of the repository.
 pub fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// The release build, where cargo puts it.
+/// Returns the path of the release build.
 pub fn evenkeel() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| workspace().join("target"), PathBuf::from);
     target.join("release/evenkeel")
 }
 
-/// Reads the arguments behind `bench`.
+/// Parses the arguments after `bench`.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked, BenchError> {
     let mut cases: Vec<&'static Case> = Vec::new();
     let mut rounds = None;
@@ -127,7 +127,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked, BenchEr
     }
     options.rounds = rounds.unwrap_or(if options.quick { ROUNDS_QUICK } else { ROUNDS });
     if write {
-        // Numbers for readers are complete and taken with patience.
+        // Refuses `--write` with `--quick` or `--case`: published numbers are complete.
         for (given, first) in [(options.quick, "--quick"), (!cases.is_empty(), "--case")] {
             if given {
                 return Err(BenchError::Conflict {

@@ -1,5 +1,5 @@
-//! The server behind the proxies: one thread, edge-triggered epoll, responses that are built before
-//! the start.
+//! Implements the server behind the proxies: one thread, edge-triggered epoll, responses that are
+//! built before the start.
 //!
 //! `GET /bench/SIZE` requires what the rules of the configuration add to a request, so a proxy that
 //! skips its rules gets an error. `/plain/SIZE` requires nothing, and `/bench/text` returns words.
@@ -22,9 +22,9 @@ use super::process::pin;
 pub const BODY_SIZES_BYTES: [usize; 3] = [100, 16 * 1024, 1024 * 1024];
 /// Longest request head; a longer one closes its connection.
 const REQUEST_BYTES_MAX: usize = 2048;
-/// Most connections at a time; more wait in the listen queue.
+/// Maximum number of connections at a time; more wait in the listen queue.
 const CONNECTIONS_MAX: usize = 16 * 1024;
-/// Events taken by one wait.
+/// Maximum number of events that one wait returns.
 const EVENTS_MAX: usize = 256;
 
 /// Size of the response at `/bench/text`.
@@ -39,14 +39,14 @@ const STOP: u64 = u64::MAX - 1;
 
 const REFUSAL: &[u8] = b"HTTP/1.1 400 Bad request\r\nContent-Length: 0\r\n\r\n";
 
-/// The bytes of the largest body; a smaller body is its beginning. Its period is a
-/// prime, so a block that is lost or repeated shows.
+/// Returns the largest body; a smaller body is its beginning. Its period is a prime, so that a lost
+/// or repeated block is detected.
 pub fn body() -> Arc<[u8]> {
     let largest = BODY_SIZES_BYTES.into_iter().max().unwrap_or(0);
     (0..largest).map(|at| b'0' + (at % 61) as u8).collect()
 }
 
-/// A text that compresses as texts do: words in an order without a period.
+/// Returns a text that can be compressed like natural text: words in an order without a period.
 pub fn text() -> Arc<[u8]> {
     const WORDS: [&str; 32] = [
         "the",
@@ -85,9 +85,9 @@ pub fn text() -> Arc<[u8]> {
     let mut text = Vec::with_capacity(TEXT_BYTES + WORDS.len());
     let mut state: u32 = 1;
     while text.len() < TEXT_BYTES {
-        // The multiplier of Numerical Recipes; the high bits are the good ones.
+        // Uses the multiplier of Numerical Recipes; the high bits are the most random ones.
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        // Some words are written more often than others.
+        // Prefers words at the beginning of the list, as natural text prefers some words.
         let (first, second) = (state >> 27, state >> 22 & 31);
         text.extend_from_slice(WORDS[first.min(second) as usize].as_bytes());
         match state >> 17 & 31 {
@@ -110,7 +110,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Starts the thread, on one core where that is given.
+    /// Starts the thread, on a core if one is given.
     pub fn start(body: &[u8], core: Option<usize>) -> Result<Self, BenchError> {
         let listener = TcpListener::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))
             .map_err(BenchError::system("binding the origin server"))?;
@@ -120,8 +120,7 @@ impl Origin {
                 "asking for the port of the origin server",
             ))?
             .port();
-        // std listens with a short queue; a proxy may connect faster than this
-        // thread gets its turn.
+        // Lengthens the queue of the listener: a proxy may connect faster than this thread accepts.
         rustix::net::listen(&listener, 4096).map_err(BenchError::system("listening"))?;
         listener
             .set_nonblocking(true)
@@ -147,7 +146,7 @@ impl Origin {
         })
     }
 
-    /// Requests served with 200 so far.
+    /// Returns the number of requests that were served with 200 so far.
     pub fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
     }
@@ -155,8 +154,7 @@ impl Origin {
 
 impl Drop for Origin {
     fn drop(&mut self) {
-        // Cannot fail: the counter is far from its limit. If it did, joining
-        // would wait for ever, so then the thread is left to the process's end.
+        // Joins the thread only if it was notified; otherwise the join could wait forever.
         if rustix::io::write(&*self.stop, &1_u64.to_ne_bytes()).is_ok()
             && let Some(thread) = self.thread.take()
         {
@@ -349,7 +347,7 @@ impl Connection {
     }
 }
 
-/// A request as far as the origin looks at it.
+/// The relevant content of a request: its length, and the index of its response.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     bytes: usize,
@@ -357,7 +355,7 @@ struct Request {
 }
 
 impl Request {
-    /// The request at the beginning of `bytes`, when its head is complete.
+    /// Parses the request at the beginning of `bytes`; None if its head is incomplete.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let end = answer::head_end(bytes)?;
         let answer = Self::answer(&bytes[..end]).unwrap_or(REFUSED);

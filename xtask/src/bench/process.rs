@@ -1,5 +1,5 @@
-//! The measured processes: starts them on their core, reads their resource use, and ends them in
-//! any case.
+//! Manages the measured processes: starts them on their core, reads their resource use, and ends
+//! them in any case.
 //!
 //! The values of a proxy include its descendants, so that work moved into a child is counted.
 
@@ -18,15 +18,15 @@ use rustix::thread::CpuSet;
 
 use super::error::BenchError;
 
-/// Time in which a proxy must listen.
+/// Timeout of a proxy's start in seconds.
 const START_SECONDS: u64 = 10;
-/// Time to end by SIGTERM before a proxy is killed.
+/// Time in seconds that a proxy has to end after SIGTERM before it is killed.
 const STOP_SECONDS: u64 = 2;
-/// Timeout of `-c`.
+/// Timeout of `-c` in seconds.
 const CHECK_SECONDS: i64 = 60;
-/// Bytes of a failed program's standard error which are shown.
+/// Maximum number of bytes of a failed program's standard error that are shown.
 const STDERR_BYTES_MAX: usize = 1000;
-/// Steps of 2 ms that a proxy gets to fall asleep.
+/// Maximum number of 2 ms steps of the wait until a proxy is idle.
 const QUIET_STEPS_MAX: usize = 50;
 /// Maximum number of processes that are counted for a proxy.
 const DESCENDANTS_MAX: usize = 64;
@@ -41,7 +41,7 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// The first two cores that this process may use.
+    /// Returns the first two cores that this process may use.
     pub fn of_this_process() -> Result<Self, BenchError> {
         let allowed = rustix::thread::sched_getaffinity(None)
             .map_err(BenchError::system("asking for the cores of this process"))?;
@@ -61,7 +61,7 @@ fn only(core: usize) -> CpuSet {
     set
 }
 
-/// Keeps the calling thread on one core.
+/// Pins the calling thread to one core.
 pub fn pin(core: usize) -> Result<(), BenchError> {
     rustix::thread::sched_setaffinity(None, &only(core))
         .map_err(BenchError::system("pinning a thread to its core"))
@@ -83,7 +83,7 @@ pub fn raise_descriptor_limit(needed: u64) -> Result<(), BenchError> {
         .map_err(BenchError::system("raising the limit of file descriptors"))
 }
 
-/// A port for a proxy, which no client and no other benchmark gets.
+/// Returns a free port for a proxy, which no client and no other benchmark gets.
 pub fn free_port() -> Result<u16, BenchError> {
     lab::free_port().map_err(|_| BenchError::NoPort)
 }
@@ -93,7 +93,8 @@ pub fn free_port() -> Result<u16, BenchError> {
 pub struct Side {
     /// Name in the table.
     pub label: String,
-    /// A link to it, by default named `haproxy`: then both see haproxy's command line.
+    /// Link to the program, by default with the name `haproxy`, so that both programs accept
+    /// haproxy's command line.
     pub program: PathBuf,
     /// First line of the output of `-v`, if there is one.
     pub version: Option<String>,
@@ -102,7 +103,7 @@ pub struct Side {
 }
 
 impl Side {
-    /// Returns whether the program takes nginx's command line and file.
+    /// Returns whether the program uses nginx's command line and configuration.
     pub fn is_nginx(&self) -> bool {
         self.nginx
     }
@@ -112,7 +113,7 @@ impl Side {
         Self::prepare_as("haproxy", label, program, folder)
     }
 
-    /// The same under another name than `haproxy`.
+    /// Variant of [`Side::prepare`] with another name of the link than `haproxy`.
     pub fn prepare_as(
         name: &str,
         label: String,
@@ -136,7 +137,7 @@ impl Side {
             .output()
             .ok()
             .and_then(|output| {
-                // nginx tells it on standard error, behind what the line is about.
+                // nginx prints its version on standard error, after `nginx version: `.
                 let said = [output.stdout, output.stderr].concat();
                 let text = String::from_utf8_lossy(&said).into_owned();
                 let line = text.lines().next().filter(|_| output.status.success())?;
@@ -153,7 +154,8 @@ impl Side {
     }
 
     fn command(&self, arguments: &[OsString], core: Option<usize>) -> Result<Command, BenchError> {
-        // Appended to: the next of this side may start before the last one ended.
+        // Appends to the file: the next process of this side may start before the last one has
+        // ended.
         let stderr = fs::File::options()
             .create(true)
             .append(true)
@@ -185,7 +187,7 @@ impl Side {
         Ok(command)
     }
 
-    /// The end of what its processes wrote to standard error.
+    /// Returns the end of the standard error of this side's processes.
     pub fn said(&self) -> String {
         let bytes = fs::read(&self.stderr).unwrap_or_default();
         let start = bytes.len().saturating_sub(STDERR_BYTES_MAX);
@@ -214,7 +216,7 @@ impl Side {
     }
 }
 
-/// The environment variables that carry the ports.
+/// Environment variables with the ports, and their values.
 pub type PortNames = [(&'static str, u16); 4];
 
 /// A running proxy; ends when dropped.
@@ -239,8 +241,7 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Starts nginx with a file that has everything in it, and waits until it
-    /// listens on `port`.
+    /// Starts nginx with a complete configuration, and waits until it listens on `port`.
     pub fn start_nginx(
         side: &Side,
         configuration: &Path,
@@ -264,7 +265,7 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Starts the program, and waits for nothing.
+    /// Starts the program without waiting for its listener.
     pub fn launch(
         side: &Side,
         arguments: &[OsString],
@@ -296,7 +297,7 @@ impl Proxy {
         }
     }
 
-    /// The process that was started.
+    /// Returns the ID of the process that was started.
     pub fn pid(&self) -> Pid {
         self.pid
     }
@@ -311,7 +312,7 @@ impl Proxy {
     /// Returns the underlying error of a failure: the end of the proxy if it ended, otherwise the
     /// failure with the side's name.
     pub fn explain(&mut self, side: &Side, error: BenchError) -> BenchError {
-        // A process which crashed may take a moment to be gone.
+        // Waits a moment, because a crashed process may not have ended yet.
         std::thread::sleep(Duration::from_millis(20));
         match self.status() {
             Ok(status @ Some(_)) => BenchError::NotServing {
@@ -338,7 +339,8 @@ impl Proxy {
         Ok(total)
     }
 
-    /// Waits until the proxy sleeps, then its CPU time.
+    /// Waits until the CPU time of the proxy no longer grows, for a limited time; returns that CPU
+    /// time.
     pub fn quiet_cpu_ns(&self) -> Result<u64, BenchError> {
         let mut before = self.cpu_ns()?;
         for _ in 0..QUIET_STEPS_MAX {
@@ -352,7 +354,7 @@ impl Proxy {
         Ok(before)
     }
 
-    /// Anonymous memory that is resident.
+    /// Returns the resident anonymous memory of all processes in bytes.
     pub fn anonymous_bytes(&self) -> Result<u64, BenchError> {
         let mut total = 0;
         for pid in self.processes() {
@@ -381,20 +383,20 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(STOP_SECONDS);
-        // An error means that it is gone already.
+        // An error means that the process has ended already.
         let mut alive = rustix::process::kill_process(self.pid, Signal::TERM).is_ok();
         while alive && Instant::now() < deadline {
             alive = matches!(self.child.try_wait(), Ok(None));
             std::thread::sleep(Duration::from_millis(2));
         }
-        // The group too: it is the proxy's own, and children may be left in it.
+        // Kills the process group of the proxy, too, in which children may be left.
         let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Anonymous memory of one process that is resident.
+/// Returns the resident anonymous memory of one process in bytes.
 pub fn anonymous_bytes(pid: Pid) -> Result<u64, BenchError> {
     let path = process_folder(pid).join("status");
     let text = fs::read_to_string(&path).map_err(BenchError::file("reading", &path))?;
@@ -433,13 +435,13 @@ fn first_number(path: &Path) -> Result<u64, BenchError> {
 #[derive(Debug, Clone, Copy)]
 pub struct CheckCost {
     pub wall: Duration,
-    /// User and system time, of its descendants that ended too.
+    /// User and system time, including ended descendants.
     pub cpu: Duration,
-    /// Largest resident size. At least that of this process, from which it forked.
+    /// Largest resident size; at least that of this process, from which the program was forked.
     pub peak_bytes: u64,
 }
 
-/// Runs `-c -f CONFIGURATION`.
+/// Runs `-c -f CONFIGURATION`; returns the cost of the run.
 pub fn check(side: &Side, configuration: &Path, cores: Cores) -> Result<CheckCost, BenchError> {
     let arguments = ["-c".into(), "-f".into(), configuration.into()];
     let mut command = side.command(&arguments, Some(cores.proxy))?;

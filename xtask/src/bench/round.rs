@@ -22,16 +22,16 @@ use super::statistics;
 
 /// Divisor of the numbers of requests with `--quick`.
 const QUICK_DIVISOR: u64 = 8;
-/// Slices of a round, in which the sides take turns, and those before it which are
-/// not measured.
+/// Number of measured slices of a round, in which the sides take turns.
 const SLICES: u64 = 8;
 const WARM_UP_SLICES: u64 = 2;
 /// A proxy that is less busy than this waits for the load: the other core is
 /// shared, or too slow for it.
 const BUSY_LEAST: f64 = 0.85;
-/// Connections and requests which warm a proxy up before its memory is read.
+/// Numbers of connections and requests that warm a proxy up before its memory is read.
 const IDLE_WARM_UP: (usize, u64) = (64, 2000);
-/// The same over TLS, each request with a handshake.
+/// Numbers of connections and requests that warm a proxy up over TLS, each request with a
+/// handshake.
 const SECURE_WARM_UP: (usize, u64) = (64, 200);
 /// Wait between the last request and the measurement of a proxy's memory.
 const AFTER_TRAFFIC: Duration = Duration::from_secs(6);
@@ -47,7 +47,7 @@ pub struct Bench {
     pub text: Arc<[u8]>,
     /// Destination of the proxies' logs.
     pub log: Collector,
-    /// For the generated files; removed at the end.
+    /// Directory of the generated files, which is removed at the end.
     pub folder: PathBuf,
     pub quick: bool,
 }
@@ -71,12 +71,12 @@ pub struct Sample {
 }
 
 impl Case {
-    /// Writes the file of this case.
+    /// Writes the configuration of this case; returns its path.
     pub fn configuration(&self, bench: &Bench) -> Result<PathBuf, BenchError> {
         self.file.write(&bench.folder)
     }
 
-    /// The sides that this case measures: left, right, and nginx where it can do it.
+    /// Returns the sides that this case measures: left, right, and nginx if the case is about TLS.
     pub fn sides<'s>(&self, sides: &'s Sides) -> Vec<&'s Side> {
         let mut measured = vec![&sides.left, &sides.right];
         if matches!(self.kind, Kind::Secure(_) | Kind::SecureIdle(_)) {
@@ -159,7 +159,7 @@ fn each<'s>(
     sides.iter().map(measure).collect()
 }
 
-/// A proxy with the ports that it got.
+/// A running proxy with its ports.
 #[derive(Debug)]
 struct Served<'s> {
     side: &'s Side,
@@ -179,7 +179,7 @@ impl<'s> Served<'s> {
         Self::start_before(bench, side, configuration, file, bench.origin.port)
     }
 
-    /// The same in front of an origin of the caller's.
+    /// Starts a proxy in front of the origin at this port.
     fn start_before(
         bench: &Bench,
         side: &'s Side,
@@ -214,12 +214,13 @@ impl<'s> Served<'s> {
         })
     }
 
-    /// Names the side, or the proxy's end where that was the cause.
+    /// Adds the name of the side to an error, or replaces the error by the end of the proxy if that
+    /// was the cause.
     fn explained<T>(&mut self, result: Result<T, BenchError>) -> Result<T, BenchError> {
         result.map_err(|error| self.proxy.explain(self.side, error))
     }
 
-    /// A note, when the proxy did not count what it answered.
+    /// Returns a note if the proxy's statistics do not count the requests.
     fn verify_counted(&self, file: File, requests: u64, connections: u64) -> Option<String> {
         let (column, least) = match file {
             File::Tcp => ("stot", connections),
@@ -240,15 +241,15 @@ impl<'s> Served<'s> {
 struct Plan {
     slice: u64,
     connections: usize,
-    /// The origin serves them, not the proxy.
+    /// The origin serves the requests, not the proxy itself.
     from_origin: bool,
-    /// The load is meant to keep the proxy busy all the time.
+    /// The load should keep the proxy busy all the time.
     busy: bool,
 }
 
 /// The clients of one side.
 trait LoadGenerator {
-    /// Sends exactly so many requests.
+    /// Sends exactly this number of requests.
     fn run(&mut self, requests: u64, connections: usize) -> Result<(), BenchError>;
     /// Ends the warm-up: the requests that follow are measured.
     fn is_warm(&mut self);
@@ -284,7 +285,7 @@ impl LoadGenerator for Clients<'_> {
 
 /// One side in a round of traffic.
 struct Lane<'s, L> {
-    // Dropped before the proxy: clients leave, then it ends.
+    // Declared before the proxy, so that clients disconnect before it ends.
     clients: L,
     served: Served<'s>,
     used: Duration,
@@ -328,8 +329,8 @@ impl<'s, L: LoadGenerator> Lane<'s, L> {
     }
 }
 
-/// The proxies live through the round and take turns by slices: what else happens
-/// on the machine then meets all of them.
+/// Measures all proxies in one round, in alternating slices, so that other activity of the machine
+/// affects all of them.
 fn alternate<L: LoadGenerator>(
     bench: &Bench,
     mut lanes: Vec<Lane<'_, L>>,
@@ -450,7 +451,7 @@ impl Secure {
             slice: slice_of(self.requests, self.connections * streams, bench.quick),
             connections: self.connections,
             from_origin: self.body_bytes > 0,
-            // The clients' half of the cryptography costs about as much.
+            // The proxy is not always busy, because the clients' cryptography costs about as much.
             busy: false,
         }
     }
@@ -622,7 +623,7 @@ fn memory_after(bench: &Bench, served: &Served<'_>) -> Result<Sample, BenchError
 fn grown(served: &Served<'_>, before: u64, count: usize) -> Result<f64, BenchError> {
     served.proxy.quiet_cpu_ns()?;
     let after = served.proxy.anonymous_bytes()?;
-    // At least a byte, so that a ratio exists.
+    // Counts at least a byte for each connection, so that a ratio exists.
     let grown = after.saturating_sub(before).max(count as u64);
     Ok(grown as f64 / count as f64)
 }

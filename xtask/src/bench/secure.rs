@@ -1,4 +1,4 @@
-//! The clients over TLS: handshakes, requests over persistent connections, and HTTP/2, each
+//! Runs the clients over TLS: handshakes, requests over persistent connections, and HTTP/2, each
 //! verified.
 //!
 //! One thread (the caller's), edge-triggered epoll, rustls. The proxy's CPU time is measured, so
@@ -24,13 +24,13 @@ use super::error::BenchError;
 use super::http2;
 use super::load::{OPENING_MAX, STALL_SECONDS};
 
-/// Events taken by one wait.
+/// Maximum number of events that one wait returns.
 const EVENTS_MAX: usize = 256;
-/// Bytes taken by one read of a socket, and by one of what it held.
+/// Maximum number of bytes that one read returns, of a socket or of decrypted data.
 const READ_BYTES_MAX: usize = 64 * 1024;
-/// Sessions that one place for a connection keeps.
+/// Maximum number of stored TLS sessions for each place of a connection.
 const SESSIONS_MAX: usize = 8;
-/// Streams that each connection of the largest case has.
+/// Number of streams of each connection in the largest case.
 pub const STREAMS_MAX: usize = 100;
 
 /// Key type of the certificate.
@@ -48,7 +48,7 @@ pub enum Talk {
     Handshakes { resumed: bool },
     /// Consecutive requests on persistent connections.
     Http1,
-    /// As many streams as that on each connection.
+    /// This number of concurrent streams on each connection.
     Http2 { streams: usize },
 }
 
@@ -68,8 +68,8 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// The settings of TLS: one suite and one group, so that every proxy does the
-    /// same work, whatever it would rather do.
+    /// Returns the TLS settings: one cipher suite and one group, so that every proxy does the same
+    /// work, whatever it prefers.
     fn config(&self) -> Result<ClientConfig, BenchError> {
         let suite = match (self.old, self.key) {
             (false, _) => CipherSuite::TLS13_AES_128_GCM_SHA256,
@@ -86,8 +86,8 @@ impl Job<'_> {
                 Versions::Only13
             },
             suites: &[suite],
-            // The second one only because a key on P-256 is shown in TLS 1.2 to
-            // nobody who does not name that curve.
+            // Offers the second group only because TLS 1.2 requires it for a certificate with a key
+            // on P-256.
             groups: &[NamedGroup::X25519, NamedGroup::secp256r1],
             ..TlsOffer::default()
         };
@@ -130,10 +130,10 @@ struct Open {
     verified: bool,
 }
 
-/// A place for a connection.
+/// A slot for a connection.
 #[derive(Debug)]
 struct Place {
-    /// With its own sessions, so that each place finds one to resume.
+    /// Settings with their own stored sessions, so that each slot can resume one.
     config: Arc<ClientConfig>,
     open: Option<Open>,
 }
@@ -164,7 +164,7 @@ pub struct Clients<'a> {
 }
 
 impl<'a> Clients<'a> {
-    /// Clients without a connection yet.
+    /// Creates the clients without a connection.
     pub fn new(job: Job<'a>) -> Result<Self, BenchError> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(BenchError::system("creating an epoll descriptor"))?;
@@ -227,7 +227,7 @@ impl<'a> Clients<'a> {
         self.drive(&mut pace, first)
     }
 
-    /// Fails when a connection that should be idle ended.
+    /// Fails if a connection that should be idle has ended.
     pub fn verify_idle(&mut self) -> Result<(), BenchError> {
         let mut pace = Pace {
             started: 0,
@@ -284,7 +284,7 @@ impl<'a> Clients<'a> {
                 let mut answered = pace.completed;
                 let index = self.events[at].data.u64() as usize;
                 self.pass(index, pace)?;
-                // Idle ones are opened one by one, as the last are done.
+                // Opens another idle connection for each one that is complete.
                 while pace.once && pace.completed > answered && pace.started < pace.requests {
                     self.begin(fresh, pace)?;
                     fresh += 1;
@@ -295,7 +295,7 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
-    /// Opens a connection if it must, and begins what may begin.
+    /// Opens the connection of a slot if necessary, and begins requests on it.
     fn begin(&mut self, index: usize, pace: &mut Pace) -> Result<(), BenchError> {
         if pace.started == pace.requests {
             return Ok(());
@@ -347,12 +347,12 @@ impl<'a> Clients<'a> {
         Ok(())
     }
 
-    /// Begins what may begin on an open connection, and sends what is to be sent.
+    /// Begins the possible requests on an open connection, and sends pending output.
     fn pump(&mut self, index: usize, pace: &mut Pace) -> Result<(), BenchError> {
         let Some(open) = &mut self.places[index].open else {
             return Ok(());
         };
-        // rustls keeps what is written before the handshake is done.
+        // rustls buffers data that is written before the end of the handshake.
         let failed = |source: io::Error| BenchError::Connection {
             connection: index,
             doing: "sending",
@@ -382,9 +382,9 @@ impl<'a> Clients<'a> {
         while open.tls.wants_write() {
             match open.tls.write_tls(&mut Sender(&open.socket)) {
                 Ok(_) => {}
-                // Room is a new edge.
+                // Space in the send buffer causes another event.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // Not there yet: the connection opens.
+                // The connection is not established yet.
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => break,
                 Err(error) => return Err(failed(error)),
             }
@@ -417,7 +417,8 @@ impl<'a> Clients<'a> {
                 Err(errno) => return Err(failed(errno)),
             }
         }
-        // The end may stand right behind the last bytes, without an edge of its own.
+        // Checks for the end of the connection, which may follow the last bytes without another
+        // event.
         let place = &mut self.places[index];
         if !ended && place.open.as_ref().is_some_and(|open| open.ending) {
             let open = place.open.as_ref().map(|open| &open.socket);
@@ -467,7 +468,7 @@ impl<'a> Clients<'a> {
         self.pump(index, &mut none)
     }
 
-    /// Decrypts what was received, and takes it.
+    /// Decrypts received bytes, and passes them to the HTTP client of the connection.
     fn receive(&mut self, index: usize, bytes: usize, pace: &mut Pace) -> Result<(), BenchError> {
         let Self {
             places,
@@ -488,7 +489,7 @@ impl<'a> Clients<'a> {
         };
         let mut input = &sealed[..bytes];
         while !input.is_empty() {
-            // From memory, so the only error is that there is no room.
+            // The input is in memory, so the only error is that the buffer of rustls is full.
             let taken = open.tls.read_tls(&mut input);
             let state = open.tls.process_new_packets();
             let state = state.map_err(|source| secured(index, source))?;
@@ -517,7 +518,7 @@ impl<'a> Clients<'a> {
 }
 
 impl Open {
-    /// Fails when the session is not what the case is about.
+    /// Fails if the session does not have the properties that the case requires.
     fn verify(&self, connection: usize, job: &Job<'_>, resuming: bool) -> Result<(), BenchError> {
         let resumed = self.tls.handshake_kind() == Some(HandshakeKind::Resumed);
         if resuming && !resumed {
@@ -572,7 +573,7 @@ fn write_all(tls: &mut ClientConnection, bytes: &[u8]) -> io::Result<()> {
     io::Write::write_all(&mut tls.writer(), bytes)
 }
 
-/// A socket as rustls writes to it.
+/// Adapter with which rustls writes to a socket.
 struct Sender<'s>(&'s OwnedFd);
 
 impl io::Write for Sender<'_> {

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
-/// Longest page that is read.
+/// Maximum number of bytes of the page that are read.
 const PAGE_BYTES_MAX: u64 = 256 * 1024;
 
 /// Returns a counter of the frontend `web`, or None if the page does not have it.

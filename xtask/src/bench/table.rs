@@ -1,5 +1,5 @@
-//! The results: ratios round by round, their quartile and median, and the table
-//! as text, as Markdown and in docs/benchmarks.md.
+//! Evaluates the results: ratios round by round, their quartile and median, and the table as text,
+//! as Markdown and in docs/benchmarks.md.
 
 use std::fmt::Write;
 use std::fs;
@@ -16,11 +16,11 @@ const MARK_END: &str = "<!-- /bench -->";
 #[derive(Debug)]
 pub struct Row {
     pub metric: &'static Metric,
-    /// The left side's numbers, round by round.
+    /// Numbers of the left side, round by round.
     pub left: Vec<f64>,
-    /// The right side's, of the same rounds.
+    /// Numbers of the right side in the same rounds.
     pub right: Vec<f64>,
-    /// nginx's, of the same rounds; nothing where it was not measured.
+    /// Numbers of nginx in the same rounds; empty if it was not measured.
     pub nginx: Vec<f64>,
 }
 
@@ -33,7 +33,7 @@ pub enum Verdict {
     Reached,
     /// Only the median reaches the target.
     ByMedian,
-    /// Not even the median does.
+    /// Not even the median reaches the target.
     Missed,
 }
 
@@ -58,8 +58,8 @@ impl Row {
         }
     }
 
-    /// Left, or the better of left and nginx, divided by right in each round: above
-    /// 1 the right side costs less.
+    /// Returns the ratios of all rounds: the number of left, or the better of left and nginx,
+    /// divided by that of right. Above 1 the right side costs less.
     pub fn ratios(&self) -> Vec<f64> {
         let nginx = match self.metric.against {
             Against::TheBetter => &self.nginx[..],
@@ -75,7 +75,7 @@ impl Row {
             .collect()
     }
 
-    /// The lower quartile and the median of the ratios.
+    /// Returns the lower quartile and the median of the ratios.
     pub fn ratio(&self) -> (f64, f64) {
         let ratios = self.ratios();
         (quantile(&ratios, 0.25), quantile(&ratios, 0.5))
@@ -116,7 +116,7 @@ impl Row {
     }
 }
 
-/// A quantile, between neighbours by their distance; NaN of nothing.
+/// Returns a quantile, interpolated between its neighbours; NaN for no values.
 pub fn quantile(values: &[f64], fraction: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -129,7 +129,7 @@ pub fn quantile(values: &[f64], fraction: f64) -> f64 {
     sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64)
 }
 
-/// A number with its unit.
+/// Formats a number with its unit.
 pub fn in_unit(value: f64, unit: Unit) -> String {
     match unit {
         Unit::MicrosecondsPerRequest => format!("{value:.2} us"),
@@ -168,7 +168,7 @@ impl Table {
             let mut line = String::new();
             for (at, (cell, width)) in cells.iter().zip(widths).enumerate() {
                 let gap = if at == 0 { "" } else { "  " };
-                // Numbers stand right, words left.
+                // Aligns numbers to the right, and words to the left.
                 let _ = if (1..COLUMNS - 1).contains(&at) {
                     write!(line, "{gap}{cell:>width$}")
                 } else {
@@ -202,7 +202,7 @@ impl Table {
     }
 }
 
-/// Puts `block` between the two markers of a file.
+/// Replaces the text between the two markers of a file by `block`.
 pub fn write_between_markers(path: &Path, block: &str) -> Result<(), BenchError> {
     let text = fs::read_to_string(path).map_err(BenchError::file("reading", path))?;
     let text = replaced(&text, block).ok_or_else(|| BenchError::NoMarkers {

@@ -1,4 +1,4 @@
-//! A well-behaved client during attacks: the 99th percentile of its response times.
+//! Measures the 99th percentile of the response times of a well-behaved client during attacks.
 //!
 //! The attackers share the core of the load with the lowest priority, so that the client waits for
 //! the proxy and not for their threads. They reconnect as soon as their connection is closed.
@@ -24,7 +24,7 @@ use super::table::quantile;
 use script::Script;
 
 const ATTACKERS: usize = 4;
-/// Before the good client is timed.
+/// Time of the attack before the well-behaved client is measured.
 const HEAD_START: Duration = Duration::from_millis(500);
 /// Pause between two requests of the well-behaved client.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -43,7 +43,7 @@ pub struct Attackers {
 }
 
 impl Attackers {
-    /// Starts them against a proxy.
+    /// Starts attackers against a proxy.
     pub fn start(attack: Attack, port: u16, core: usize) -> Attackers {
         let (stop, script) = (Arc::new(AtomicBool::new(false)), Arc::new(attack.script()));
         let threads = (0..ATTACKERS).map(|_| {
@@ -51,10 +51,11 @@ impl Attackers {
             std::thread::spawn(move || {
                 let _ = pin(core);
                 let own = rustix::thread::gettid();
-                // Where it may not, the good client is slower beside both proxies.
+                // Ignores a failure, after which the well-behaved client is slower with both
+                // proxies.
                 let _ = rustix::process::setpriority_process(Some(own), 19);
                 while !stop.load(Relaxed) {
-                    // Thrown out: come again.
+                    // Ignores the result, because the attacker connects again in any case.
                     let _ = connection(port, &script, &stop);
                 }
             })
@@ -84,7 +85,7 @@ fn connection(port: u16, script: &Script, stop: &AtomicBool) -> io::Result<()> {
         if rest.is_empty() {
             rest = &script.endless;
         }
-        // Nothing more to say, and nothing to be heard without end.
+        // Ends the connection once an HTTP/2 script has sent everything.
         let over = rest.is_empty() && script.first.starts_with(b"PRI");
         if over && said.is_none() {
             socket.shutdown(std::net::Shutdown::Write)?;
@@ -104,7 +105,7 @@ fn connection(port: u16, script: &Script, stop: &AtomicBool) -> io::Result<()> {
         rustix::event::poll(&mut polled, Some(&patience))?;
         if !script.reads && rest.is_empty() {
             std::thread::sleep(Duration::from_millis(20));
-            // A little now and then, so that the proxy has something to do.
+            // Reads a few bytes now and then, so that the proxy can continue to send.
             let _ = (&socket).read(&mut trash[..2000]);
         }
         if script.reads {
@@ -125,8 +126,8 @@ fn connection(port: u16, script: &Script, stop: &AtomicBool) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs a well-behaved client with so many requests, every other one on a new connection. Returns
-/// the 99th percentile of the response times, milliseconds.
+/// Runs a well-behaved client with this number of requests, every other one on a new connection.
+/// Returns the 99th percentile of the response times in milliseconds.
 pub fn good_client(port: u16, requests: usize) -> Result<f64, BenchError> {
     std::thread::sleep(HEAD_START);
     let (mut kept, start) = (None, Instant::now());

@@ -1,5 +1,5 @@
-//! The server behind an attacked proxy: a thread per connection, endless bodies, and counters of
-//! the chunks of one byte that were received and sent.
+//! Implements the server behind an attacked proxy: a thread per connection, endless bodies, and
+//! counters of the chunks of one byte that were received and sent.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -17,7 +17,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 const SMALL: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// Serves until it is dropped.
+/// A server that serves until it is dropped.
 #[derive(Debug)]
 pub struct Origin {
     /// Port on 127.0.0.1.
@@ -28,7 +28,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Starts it on a core.
+    /// Starts the server on a core.
     pub fn start(core: usize) -> Result<Self, BenchError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .map_err(BenchError::system("binding the origin server"))?;
@@ -43,7 +43,7 @@ impl Origin {
         };
         let (bytes, stop) = (Arc::clone(&origin.bytes), Arc::clone(&origin.stop));
         std::thread::spawn(move || {
-            // Unpinned it would disturb the proxy; that shows in the numbers.
+            // Ignores a failure, after which the server would disturb the proxy visibly.
             let _ = pin(core);
             for connection in listener.incoming() {
                 if stop.load(Relaxed) {
@@ -51,7 +51,7 @@ impl Origin {
                 }
                 let (bytes, stop) = (Arc::clone(&bytes), Arc::clone(&stop));
                 std::thread::spawn(move || {
-                    // A connection that fails is the proxy's to notice.
+                    // Ignores a failed connection, which the proxy has to handle.
                     let _ = connection.and_then(|connection| serve(connection, &bytes, &stop));
                 });
             }
@@ -84,7 +84,7 @@ fn serve(mut connection: TcpStream, bytes: &AtomicU64, stop: &AtomicBool) -> io:
         };
         let head: Vec<u8> = input.drain(..end + 4).collect();
         if head.starts_with(b"POST ") {
-            // Without end: it ends with the connection.
+            // Reads the endless body until the connection ends.
             loop {
                 let n = connection.read(&mut piece)?;
                 if n == 0 {

@@ -1,4 +1,4 @@
-//! The bytes that attackers send.
+//! Builds the bytes that attackers send.
 
 #[derive(Debug)]
 pub struct Script {
@@ -32,14 +32,14 @@ pub enum Attack {
     SlowReaders,
 }
 
-/// Streams of one connection that resets them: fewer than 500, which is a usual bound.
+/// Number of streams that one connection resets: fewer than 500, which is a usual limit.
 const RESETS: u32 = 490;
-/// Streams of one connection that unpack a bomb.
+/// Number of streams of one connection that unpack a bomb.
 const BOMBS: u32 = 100;
 /// Number of references to the large header in each request.
 const BOMB_NAMES: usize = 8000;
 const BOMB_BYTES: usize = 4000;
-/// Bytes that are sent at once where they repeat.
+/// Number of repeated bytes that are sent at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -124,7 +124,7 @@ fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Requests with ninety headers, one behind the other.
+/// Returns requests with ninety headers each, one after the other.
 fn headers() -> Vec<u8> {
     let mut request = b"GET /bench/100 HTTP/1.1\r\nHost: www.example.com\r\n".to_vec();
     for n in 0..90 {
@@ -136,7 +136,7 @@ fn headers() -> Vec<u8> {
 
 fn bomb(out: &mut Vec<u8>) {
     begin(out);
-    // A literal of 4,000 bytes that goes into the table (its length in three bytes).
+    // Adds a literal of 4,000 bytes to the table, with its length in three bytes.
     let mut block = REQUEST.to_vec();
     block.extend_from_slice(b"\x40\x01x\x7f");
     let rest = BOMB_BYTES - 127;
