@@ -1,4 +1,4 @@
-//! Common code of the comparisons of two programs in turn: the command line, the errors, and the
+//! Provides the common code of comparisons of two programs: the command line, the errors, and the
 //! table of both sides' results (medians, the worst values, and their ratios), which can also be
 //! written into a document.
 
@@ -24,7 +24,7 @@ pub struct Sample {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unit {
     Milliseconds,
-    /// Milliseconds of which hundredths count.
+    /// Milliseconds with hundredths.
     Latency,
     Mebibytes,
     Times,
@@ -48,7 +48,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Adds what one turn of a side gave.
+    /// Adds the numbers of one turn of a side.
     pub fn add(&mut self, samples: &[Sample], is_left: bool) {
         for sample in samples {
             let at = self.rows.iter().position(|row| row.name == sample.row);
@@ -71,7 +71,7 @@ impl Table {
         }
     }
 
-    /// As Markdown, which is also readable at a terminal.
+    /// Formats the table as Markdown, which is also readable on a terminal.
     pub fn markdown(&self, left: &str, right: &str) -> String {
         let mut text = format!(
             "| case | {left}: median | worst | {right}: median | worst | {left} / {right} |\n\
@@ -141,8 +141,7 @@ impl fmt::Display for WriteError {
 
 impl std::error::Error for WriteError {}
 
-/// Puts a text between the markers of a file: `<!-- NAME -->` and
-/// `<!-- /NAME -->`.
+/// Replaces the text between the markers of a file: `<!-- NAME -->` and `<!-- /NAME -->`.
 pub fn write_between(path: &Path, name: &str, text: &str) -> Result<(), WriteError> {
     let failed = |doing| move |source| WriteError::File { doing, source };
     let (begin, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));

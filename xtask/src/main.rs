@@ -1,4 +1,5 @@
-//! Development tasks: tidy checks, benchmarks, generated documents.
+//! Runs the development tasks of `cargo xtask`: tidy checks, tests, benchmarks, generated
+//! documents.
 
 mod address;
 mod bench;

@@ -1,6 +1,6 @@
-//! Rules that a machine can check and a reviewer would also enforce: dependencies between crates,
-//! heads and names of modules, words that must not be in the tree.
-//! `cargo xtask tidy` reports all findings, and so does a test. It changes no file.
+//! Checks rules that a reviewer would also enforce: dependencies between crates, heads and names of
+//! modules, words that must not be in the tree. `cargo xtask tidy` reports all findings, and so
+//! does a test. The checks change no file.
 
 mod consensus;
 mod cycles;
@@ -21,7 +21,7 @@ use std::fmt;
 use std::process::ExitCode;
 use tree::Tree;
 
-/// Something that is not as agreed.
+/// A violation of a rule, with its position.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Finding {
     file: String,
@@ -150,7 +150,7 @@ enum TidyError {
         program: &'static str,
         source: std::io::Error,
     },
-    /// A program did not end well.
+    /// A program ended with an error.
     Failed {
         program: &'static str,
         stderr: String,
@@ -187,7 +187,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints which crates and modules know which.
+/// Prints the dependencies between crates and modules.
 pub fn print_house() -> ExitCode {
     match Tree::read() {
         Ok(tree) => {

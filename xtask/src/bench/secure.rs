@@ -48,7 +48,7 @@ pub enum Talk {
     Handshakes { resumed: bool },
     /// Consecutive requests on persistent connections.
     Http1,
-    /// This number of concurrent streams on each connection.
+    /// HTTP/2 with this number of concurrent streams on each connection.
     Http2 { streams: usize },
 }
 

@@ -1,4 +1,5 @@
-//! The cases: the clients that send requests, and the values that are measured.
+//! Defines the cases of `bench-boot`: the clients that send requests, and the values that are
+//! measured.
 
 use super::firmware;
 use super::hand::DNSMASQ;
@@ -10,7 +11,7 @@ use crate::comparison::{Sample, Unit};
 use lab::Firmware;
 use std::path::Path;
 
-/// Exchanges that begin per second: the rate that each server handles without loss.
+/// Number of exchanges with Kea that begin per second, at which no packets are lost.
 const RATE_KEA: u32 = 4_000;
 const RATE_DNSMASQ: u32 = 200;
 
@@ -120,7 +121,7 @@ impl Case {
         }
     }
 
-    /// The rows of exchanges, and of the time to a reply.
+    /// Returns the names of the rows for exchanges and for the time to a reply.
     fn exchange_rows(self) -> [&'static str; 2] {
         match self {
             Case::Machines => [
@@ -178,7 +179,7 @@ impl Case {
     }
 }
 
-/// Many machines fetch at one time.
+/// Measures the fetches of many machines at the same time.
 fn fetches(
     by: By,
     options: &Options,
@@ -215,7 +216,7 @@ fn boots(
     boots_as(kind, options, is_left, row)
 }
 
-/// The same, where another server gives it an address.
+/// Measures a boot of a machine to which another server assigns the address.
 fn boots_beside(options: &Options, is_left: bool, row: &'static str) -> Result<Vec<Sample>, Error> {
     let kind = firmware::Kind {
         firmware: Firmware::Bios,

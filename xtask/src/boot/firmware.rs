@@ -34,7 +34,7 @@ struct FirmwareNetwork {
     _lab: Lab,
 }
 
-/// Boots a machine, and returns how long it took to its first process.
+/// Boots a machine; returns the time from power-on to its first process.
 pub fn measure(kind: Kind, evenkeel: Option<&Path>) -> Result<Duration, Error> {
     let init = include_bytes!("../../../tests/boot/boot-init.sh");
     let image = Image::with(init, &["busybox"], &[]);

@@ -1,4 +1,4 @@
-//! The peer for files and boots: dnsmasq and nginx, configured by hand.
+//! Builds the commands of the peers for files and boots: dnsmasq and nginx, configured by hand.
 
 use crate::comparison::Error;
 use lab::ScratchDirectory;
@@ -10,18 +10,18 @@ pub const DNSMASQ: &str = "/usr/sbin/dnsmasq";
 pub const NGINX: &str = "/usr/sbin/nginx";
 /// Port from which files are fetched by HTTP.
 pub const HTTP_PORT: u16 = 7447;
-/// iPXE of the distribution.
+/// Directory with the iPXE loaders of the distribution.
 const LOADERS: &str = "/usr/lib/ipxe";
 
 pub struct Hand;
 
 impl Hand {
-    /// dnsmasq that serves boot loaders alone.
+    /// Returns a command of dnsmasq that serves only boot loaders by TFTP.
     pub fn tftp(scratch: &ScratchDirectory) -> Result<Command, Error> {
         Hand::dnsmasq(scratch, "interface=eth0\n")
     }
 
-    /// dnsmasq with these lines, and boot loaders by TFTP.
+    /// Returns a command of dnsmasq with these lines that also serves boot loaders by TFTP.
     pub fn dnsmasq(scratch: &ScratchDirectory, lines: &str) -> Result<Command, Error> {
         let path = scratch.path().display();
         let text = format!(
@@ -35,7 +35,8 @@ impl Hand {
         Ok(command)
     }
 
-    /// nginx that serves what is below `www`, and the file of a storm at every machine's path.
+    /// Returns a command of nginx that serves the files below `www`, and the same file at every
+    /// machine's path.
     pub fn http(scratch: &ScratchDirectory) -> Result<Command, Error> {
         let directory = scratch.path().join("www");
         let failed = |source| Error::File {

@@ -1,6 +1,6 @@
-//! `cargo xtask bench-boot`: Kea, dnsmasq and nginx compared with Evenkeel, in turn within one run:
-//! DHCP with the same machines and the same range, files that many machines fetch at once, and
-//! boots of machines with real firmware.
+//! Implements `cargo xtask bench-boot`: compares Kea, dnsmasq and nginx with Evenkeel, in turn
+//! within one run: DHCP with the same machines and the same range, files that many machines fetch
+//! at once, and boots of machines with real firmware.
 //!
 //! Numbers of different runs or machines are never compared.
 
@@ -18,7 +18,7 @@ use options::Options;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// The command, and the markers in docs/benchmarks.md.
+/// Name of the command, and of the markers in docs/benchmarks.md.
 const COMMAND: &str = "bench-boot";
 
 /// Runs the comparison of the command line.

@@ -1,4 +1,4 @@
-//! The command line of the comparison.
+//! Parses the command line of `bench-boot`.
 
 use super::case::Case;
 use crate::comparison::Error;
@@ -32,7 +32,7 @@ usage: cargo xtask bench-boot [OPTION...]
 const REPETITIONS: usize = 5;
 const LEFT: &str = "/usr/sbin/kea-dhcp4";
 
-/// Reads the arguments. None: help is wanted.
+/// Parses the arguments; None if help was requested.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, Error> {
     options::parse(arguments, REPETITIONS, LEFT)
 }

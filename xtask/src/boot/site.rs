@@ -1,4 +1,4 @@
-//! A server and its clients in two namespaces, created for every turn.
+//! Sets up a DHCP server and its clients in two namespaces, created for every turn.
 
 use crate::comparison::Error;
 use lab::{Lab, LabHost, LabProcess, ScratchDirectory, Switch, eventually};
@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// For how long exchanges begin.
+/// Time in seconds during which exchanges begin.
 pub const SECONDS: u32 = 5;
 /// Timeout of the start of a server, and of perfdhcp.
 const SOON: Duration = Duration::from_secs(60);
-/// Machines that the servers know.
+/// Number of machines that the servers know.
 const MACHINES: u32 = 10_000;
 /// Number of clients that get addresses of the range.
 const CLIENTS: u32 = 60_000;
-/// The cards of known machines, and of others.
+/// First MAC address of the known machines.
 const KNOWN: &str = "02:01:00:00:00:00";
 const UNKNOWN: &str = "02:02:00:00:00:00";
-/// Kea writes its leases nowhere else.
+/// Path of Kea's lease file, which Kea accepts only in this directory.
 const KEA_LEASES: &str = "/var/lib/kea/evenkeel-bench.csv";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +31,7 @@ pub enum Kind {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Exchanges that begin in a second.
+    /// Number of exchanges that begin per second.
     pub rate: u32,
     /// The servers know the clients.
     pub is_known: bool,
@@ -55,7 +55,7 @@ pub struct BootServer {
     _lab: Lab,
 }
 
-/// The address and the card of a known machine.
+/// Returns the IP address and the MAC address of a known machine.
 fn machine(number: u32) -> (String, String) {
     let [_, _, high, low] = (number + 1).to_be_bytes();
     let [_, _, c, d] = number.to_be_bytes();
@@ -221,7 +221,7 @@ impl BootServer {
         })
     }
 
-    /// Runs the clients for a while.
+    /// Runs the clients for [`SECONDS`], and measures the exchanges.
     pub fn load(&self, load: Load) -> Result<Measured, Error> {
         let (clients, base) = if load.is_known {
             (MACHINES, KNOWN)
@@ -247,7 +247,7 @@ impl BootServer {
     }
 }
 
-/// The CPU time of all processes of a server.
+/// Returns the CPU time of all processes of a server.
 pub fn cpu_of(program: &LabProcess) -> Duration {
     let mut tree = program.tree();
     tree.extend(rustix::process::Pid::from_raw(program.pid()));
@@ -258,7 +258,7 @@ pub fn cpu_of(program: &LabProcess) -> Duration {
         .sum()
 }
 
-/// The CPU time of all threads of a process, also of those that have ended.
+/// Returns the CPU time of all threads of a process, including ended ones.
 fn cpu_of_process(pid: i32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
@@ -279,7 +279,7 @@ fn received(text: &str) -> f64 {
         .unwrap_or(0.0)
 }
 
-/// The time to a reply that 99 of 100 have at most.
+/// Returns the 99th percentile of the time to a reply.
 fn p99(text: &str) -> Option<Duration> {
     let pairs = text
         .lines()

@@ -1,4 +1,5 @@
-//! Many machines that fetch a file at once: TFTP compared with dnsmasq, HTTP with nginx.
+//! Measures many machines that fetch a file at once, by TFTP for the comparison with dnsmasq, or by
+//! HTTP for that with nginx.
 
 use super::hand::{self, Hand};
 use super::site::{cpu_of, output};
@@ -16,9 +17,9 @@ use tokio::net::{TcpSocket, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Machines that fetch at one time.
+/// Number of machines that fetch at the same time.
 pub const MACHINES: u16 = 1_000;
-/// Bytes of the file that is fetched by HTTP: a small kernel.
+/// Size in bytes of the file that is fetched by HTTP: that of a small kernel.
 pub const HTTP_BYTES: usize = 2 << 20;
 /// Time after which a machine repeats a packet, as iPXE does at first.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -39,9 +40,9 @@ pub enum By {
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     pub bytes: u64,
-    /// Until the last one had its file.
+    /// Time until the last machine had its file.
     pub all: Duration,
-    /// The CPU time of the server.
+    /// CPU time of the server's processes.
     pub cpu: Duration,
 }
 
@@ -73,7 +74,7 @@ fn evenkeel(directory: &Path) -> String {
     text
 }
 
-/// A server of files, and machines.
+/// A file server and a host for the machines.
 struct Storm {
     program: LabProcess,
     machines: LabHost,
@@ -84,7 +85,7 @@ struct Storm {
     _lab: Lab,
 }
 
-/// Starts a server, and lets all machines fetch.
+/// Starts a server, lets all machines fetch, and measures that.
 pub fn measure(by: By, evenkeel: Option<&Path>) -> Result<Measured, Error> {
     let storm = Storm::start(by, evenkeel)?;
     let fetch = |number: u16| storm.machines.enter(|| run(by, number..number + 1));
@@ -223,7 +224,7 @@ async fn tftp(number: u16) -> io::Result<u64> {
     }
 }
 
-/// Fetches the file of the image.
+/// Fetches the file of the image by HTTP; returns the number of received bytes.
 async fn http(number: u16) -> io::Result<u64> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((address(number), 0)))?;

@@ -1,4 +1,4 @@
-//! One HTTP client: a request each time that one is due, over a kept connection or a new
+//! Implements an HTTP client: sends each request when it is due, over a kept connection or a new
 //! one each.
 //!
 //! It never retries: a sent request gets a response, or has failed. A kept connection
@@ -21,7 +21,7 @@ use super::turn::Turn;
 
 /// Timeout of a request.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes taken by one read.
+/// Maximum number of bytes that one read returns.
 const READ_BYTES_MAX: usize = 64 * 1024;
 /// Longest head of a response.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -120,7 +120,7 @@ impl Client {
         }
         if turn.now.saturating_duration_since(self.began) > PATIENCE {
             match self.phase {
-                // The answer was complete: only the end of the connection is missing.
+                // The response was complete; only the end of the connection is missing.
                 Phase::Ending => self.leave(),
                 _ => self.fail(RequestFailure::Timeout, turn),
             }
@@ -164,8 +164,8 @@ impl Client {
         let Some(socket) = &self.socket else {
             return;
         };
-        // Far smaller than the empty send buffer it goes to: a short write is a
-        // fault of the machine.
+        // Treats a short write as an error, because a request is far smaller than the empty send
+        // buffer.
         match rustix::net::send(socket, &self.request, SendFlags::NOSIGNAL) {
             Ok(bytes) if bytes == self.request.len() => self.phase = Phase::Waiting,
             Ok(_) => self.fail(RequestFailure::System, turn),
@@ -173,7 +173,7 @@ impl Client {
         }
     }
 
-    /// Something happened on its socket.
+    /// Handles an event of the client's socket.
     pub fn ready(&mut self, flags: EventFlags, turn: &mut Turn<'_>) {
         let ended = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         let readable = flags.contains(EventFlags::IN) || ended;
@@ -192,7 +192,7 @@ impl Client {
         }
     }
 
-    /// An idle connection got bytes or its end; either way it is over.
+    /// Handles bytes or the end on an idle connection, which is closed in both cases.
     fn end_of_idle(&mut self, turn: &mut Turn<'_>) {
         let example = turn.example(format!("{}: idle connection closed", self.errand.name));
         turn.tally.idle_end(example);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// The columns that only ever grow.
+/// Columns of the statistics whose values only grow.
 const CUMULATIVE: [&str; 22] = [
     "stot",
     "bin",
@@ -28,7 +28,7 @@ const CUMULATIVE: [&str; 22] = [
     "conn_tot",
 ];
 
-/// The cumulative counters of every row.
+/// Cumulative counters and states of every row of the statistics page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {
     rows: BTreeMap<String, BTreeMap<&'static str, u64>>,
@@ -44,7 +44,7 @@ pub struct Fallen {
 }
 
 impl Counters {
-    /// Reads the page in CSV; None when it is not that.
+    /// Parses the page in CSV; None if it has another format.
     pub fn read(page: &str) -> Option<Self> {
         let mut lines = page.lines();
         let names: Vec<&str> = lines.next()?.strip_prefix("# ")?.split(',').collect();
@@ -68,7 +68,7 @@ impl Counters {
         Some(counters)
     }
 
-    /// The state of a server, as `UP` or `DOWN 1/2`.
+    /// Returns the state of a server, such as `UP` or `DOWN 1/2`.
     pub fn state(&self, row: &str) -> Option<&str> {
         self.states.get(row).map(String::as_str)
     }
@@ -77,7 +77,7 @@ impl Counters {
         self.rows.get(row)?.get(column).copied()
     }
 
-    /// The counters that are smaller in `later`, of rows that are in both.
+    /// Returns the counters that are smaller in `later`, of rows that both have.
     pub fn fallen(&self, later: &Self) -> Vec<Fallen> {
         let mut fallen = Vec::new();
         for (row, before) in &self.rows {

@@ -1,4 +1,4 @@
-//! The load: all clients of one run on one thread, each with its own interval.
+//! Runs the load: all clients of one run on one thread, each with its own interval.
 //!
 //! Edge-triggered epoll, and a heap of the clients by due time. The rate is fixed, so two proxies
 //! get the same load however fast they respond.
@@ -21,13 +21,13 @@ use super::error::ChangesError;
 use super::tally::{Held, Tally};
 use super::turn::{Turn, addressee};
 
-/// Events taken by one wait.
+/// Maximum number of events that one wait returns.
 const EVENTS_MAX: usize = 256;
 const CLIENTS_MAX: usize = 4096;
-/// Longest sleep, so that a stop is seen.
+/// Maximum time of a wait, so that a stop is noticed.
 const SLEEP_MAX: Duration = Duration::from_millis(50);
-/// The clients' priority where this process may raise it: their own delay must
-/// not look like the proxy's.
+/// Nice value of the clients' thread, if this process may set it: delays of the clients must not
+/// look like those of the proxy.
 const NICE: i32 = -10;
 
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Crowd {
         let thread = std::thread::Builder::new()
             .name("clients".to_owned())
             .spawn(move || {
-                // Without the right to it they run as everybody does.
+                // Ignores a failure: without the privilege, the clients run with normal priority.
                 let _ = rustix::process::setpriority_process(None, NICE);
                 work.run()
             })
@@ -121,12 +121,12 @@ impl Crowd {
         self.shared.tally().clone()
     }
 
-    /// The latencies since the last call, in milliseconds.
+    /// Returns the latencies since the last call in milliseconds.
     pub fn take_latencies_ms(&self) -> Vec<f64> {
         self.shared.tally().take_latencies_ms()
     }
 
-    /// From now on failures belong to this change.
+    /// Sets the number of the change to which later failures belong.
     pub fn at_change(&self, number: u64) {
         self.shared.change.store(number, Ordering::Relaxed);
     }
@@ -171,7 +171,7 @@ impl Work {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(ChangesError::system("creating an epoll descriptor"))?;
         let count = members.len().max(1) as u32;
-        // Spread over their intervals, so that they do not all come at once.
+        // Distributes the clients over their intervals, so that their requests do not coincide.
         let due = members
             .iter()
             .zip(0..)
@@ -223,7 +223,8 @@ impl Work {
     }
 
     fn ticks(&mut self) {
-        // Each member once a round at most, so that sockets get their turn.
+        // Limits the loop to one request of each client on average, so that events of sockets are
+        // handled, too.
         for _ in 0..self.members.len() {
             let now = Instant::now();
             let Some(Reverse((due, client))) = self.due.peek().copied() else {

@@ -1,5 +1,5 @@
-//! A client with a persistent connection: a WebSocket or a TCP tunnel. It sends some bytes at each
-//! interval and compares the bytes that return.
+//! Implements a client with a persistent connection: a WebSocket or a TCP tunnel. It sends some
+//! bytes at each interval and compares the bytes that return.
 //!
 //! The bytes are a fixed pattern by their position in the stream, so that lost, repeated and
 //! exchanged bytes are detected. A broken connection is counted once and opened again.
@@ -17,13 +17,13 @@ use super::client::{PATIENCE, connect};
 use super::tally::Held;
 use super::turn::Turn;
 
-/// Bytes of one message.
+/// Length of a message in bytes.
 const SAID_BYTES: usize = 32;
-/// Most bytes on their way; beyond that it only waits.
+/// Maximum number of bytes that were sent and have not returned; beyond it, the client only waits.
 const OUTSTANDING_BYTES_MAX: u64 = 64 * 1024;
 /// Longest response to the handshake.
 const HANDSHAKE_BYTES_MAX: usize = 8 * 1024;
-/// A prime, so that a lost block is detected.
+/// Period of the pattern in bytes: a prime, so that a lost block is detected.
 const PATTERN_PERIOD: u64 = 251;
 
 const HANDSHAKE: &[u8] = b"GET /websocket HTTP/1.1\r\nHost: one.test\r\nConnection: Upgrade\r\n\
@@ -142,7 +142,7 @@ impl Echo {
         }
     }
 
-    /// Something happened on its socket.
+    /// Handles an event of the client's socket.
     pub fn ready(&mut self, flags: EventFlags, turn: &mut Turn<'_>) {
         let ended = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         if self.phase == Phase::Connecting && (ended || flags.contains(EventFlags::OUT)) {
@@ -158,7 +158,7 @@ impl Echo {
 
     fn connected(&mut self, turn: &mut Turn<'_>) {
         self.phase = Phase::Open;
-        // Goes into an empty send buffer: whole.
+        // The handshake fits into the empty send buffer.
         if self.held == Held::WebSocket && self.send(HANDSHAKE, turn).is_some() {
             self.phase = Phase::Asking;
         }
@@ -191,7 +191,7 @@ impl Echo {
                 let long = self.handshake.len() > HANDSHAKE_BYTES_MAX;
                 return if long { Err(End::Refused) } else { Ok(()) };
             };
-            // Nothing was said yet, so nothing may follow the head.
+            // Refuses bytes after the head, because the client has not sent any data yet.
             if self.handshake.get(9..12) != Some(b"101") || end != self.handshake.len() {
                 return Err(End::Refused);
             }

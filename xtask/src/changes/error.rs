@@ -1,4 +1,4 @@
-//! Errors while a proxy is judged. A failed request is no error but a result.
+//! Defines the errors of `cargo xtask changes`. A failed request is not an error but a result.
 
 use std::fmt;
 use std::io;
@@ -23,25 +23,25 @@ pub enum ChangesError {
     NoProgram {
         option: &'static str,
     },
-    /// Something that the benchmark does too, and that failed.
+    /// An error of code that the benchmark shares.
     Bench(BenchError),
     Lab(lab::LabError),
-    /// More clients than one thread should have.
+    /// The rate would need more clients than one thread may have.
     TooManyClients {
         most: usize,
     },
     /// The thread of the clients panicked.
     ClientsDied,
-    /// The first version did not respond on the probe path.
+    /// The first version of the configuration was not served in time.
     NeverServed {
         label: String,
         said: String,
     },
-    /// The checks of a server that is down did not find it out.
+    /// The health checks did not detect that a server is down.
     StaysUp {
         label: String,
     },
-    /// The page of statistics is not there.
+    /// The statistics page cannot be read.
     NoStatistics {
         label: String,
     },
@@ -53,7 +53,7 @@ pub enum ChangesError {
 }
 
 impl ChangesError {
-    /// For `map_err`: the system call that `doing` names failed.
+    /// Returns a function for `map_err`: the system call that `doing` names failed.
     pub fn system<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::Bench(BenchError::system(doing)(source))
     }

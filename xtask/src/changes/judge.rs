@@ -1,4 +1,5 @@
-//! Common context of all cases: the servers behind the proxies, ports, directories, and the load.
+//! Provides the common context of all cases: the servers behind the proxies, ports, directories,
+//! and the load.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
@@ -18,19 +19,19 @@ use super::site::{ProxyFolder, Where};
 use super::subject::Running;
 use super::tally::Held;
 
-/// Connections that are kept busy.
+/// Number of connections that send requests without a pause.
 pub const BUSY_CONNECTIONS: u32 = 32;
-/// Clients that open a connection for each request, and their share of the rate.
+/// Number of clients that open a connection for each request.
 const NEW_CLIENTS: u32 = 4;
 const NEW_SHARE: u32 = 10;
-/// Connections that speak once in a while, and how often.
+/// Number of mostly idle connections.
 const IDLE_CONNECTIONS: u32 = 8;
 const IDLE_INTERVAL: Duration = Duration::from_secs(3);
 /// Interval between two responses of a mebibyte.
 const LARGE_INTERVAL: Duration = Duration::from_millis(500);
 /// Interval between two messages over a WebSocket or a tunnel.
 const SAY_INTERVAL: Duration = Duration::from_millis(10);
-/// File descriptors that a run needs in one process.
+/// Number of file descriptors that a run needs in one process.
 const DESCRIPTORS_NEEDED: u64 = 4096;
 /// Time in which checks must detect that a server is down.
 const DOWN_PATIENCE: Duration = Duration::from_secs(15);
@@ -45,9 +46,9 @@ pub struct Judge<'o> {
     origin: Origin,
     websocket: SpecialServer,
     echo: Echo,
-    /// Bound and never read: log lines go somewhere.
+    /// Bound and never read, so that the proxies have a destination for their logs.
     logs: [UdpSocket; 2],
-    /// A port that a mistaken file wants, too.
+    /// Listener at a port that an invalid configuration binds, too.
     taken: TcpListener,
 }
 
@@ -71,7 +72,7 @@ impl<'o> Judge<'o> {
         })
     }
 
-    /// A folder and ports for one proxy.
+    /// Creates a folder and ports for one proxy.
     pub fn site(&mut self, name: &str) -> Result<ProxyFolder, ChangesError> {
         let failed = "asking for a port of the judge";
         let port = |address: std::io::Result<SocketAddr>| {
@@ -109,7 +110,7 @@ impl<'o> Judge<'o> {
         Ok(site)
     }
 
-    /// The load of a proxy that serves the first family of files.
+    /// Starts the load of a proxy that serves files of the first family.
     pub fn load(&self, at: &Where) -> Result<Crowd, ChangesError> {
         let rate = self.options.rate.max(NEW_SHARE);
         let new = rate / NEW_SHARE;
@@ -161,13 +162,13 @@ impl<'o> Judge<'o> {
         Crowd::start(members)
     }
 
-    /// The body of one of the benchmark's sizes.
+    /// Returns a body with one of the benchmark's sizes, by its index.
     pub fn body_of(&self, size: usize) -> Arc<[u8]> {
         let bytes = BODY_SIZES_BYTES.get(size).copied().unwrap_or(0);
         self.body[..bytes.min(self.body.len())].into()
     }
 
-    /// Waits until the checks found out that a server is down.
+    /// Waits until the health checks have detected the server that is down.
     pub fn wait_for_down(&self, running: &Running<'_>) -> Result<(), ChangesError> {
         let rows = ["app/down", "second/down"];
         let down = || {

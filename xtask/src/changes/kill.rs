@@ -1,4 +1,4 @@
-//! Case `kill`: SIGKILL of each process in turn, under the load of `reload`.
+//! Implements the case `kill`: SIGKILL of each process in turn, under the load of `reload`.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ use super::site::{ProxyFolder, VERSION_PATH};
 use super::subject::{CHANGE_PATIENCE, Running, Subject, kill};
 use super::tally::Tally;
 
-/// Load before a process is killed, and how long clients go on after it.
+/// Time of load before a process is killed.
 const BEFORE: Duration = Duration::from_millis(1000);
 const AFTER: Duration = Duration::from_millis(2500);
 /// Wait of a new request for a response before it counts as unanswered.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
-/// Time in which the process that a change starts must appear.
+/// Timeout of the wait for the process that a change starts.
 const LOADER_PATIENCE: Duration = Duration::from_millis(500);
 /// Time in which a new proxy process must serve after the old one was killed: the claimed value,
 /// and an allowance for the probe's own connection.
@@ -27,7 +27,7 @@ const RESTART_MS_MAX: f64 = 200.0 + 50.0;
 enum Victim {
     Supervisor,
     Worker,
-    /// Whatever process a change starts first.
+    /// The first process that a change starts.
     Loader,
 }
 
@@ -41,7 +41,7 @@ impl Victim {
     }
 }
 
-/// Runs it for one side.
+/// Runs the case `kill` for one side.
 pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, ChangesError> {
     let mut report = Report::default();
     for victim in [Victim::Supervisor, Victim::Worker, Victim::Loader] {
@@ -101,7 +101,7 @@ impl KillRun<'_> {
         self.go_on(report)
     }
 
-    /// A process that a change starts.
+    /// Requests a change; returns the process that it starts, or None if none appears in time.
     fn loader(&self) -> Result<Option<Pid>, ChangesError> {
         let before: Vec<Pid> = self.running.family().iter().map(|kin| kin.pid).collect();
         self.site.write(1, 1)?;
@@ -116,7 +116,8 @@ impl KillRun<'_> {
         Ok(None)
     }
 
-    /// Milliseconds until a request of a new connection is answered.
+    /// Returns the time in milliseconds until a request on a new connection gets a response; None
+    /// if it takes too long.
     fn answered(&self) -> Option<f64> {
         let begin = Instant::now();
         while begin.elapsed() < ANSWER_PATIENCE {

@@ -1,5 +1,5 @@
-//! `cargo xtask changes`: the effects of changes to a proxy on its clients, for HAProxy and
-//! Evenkeel.
+//! Implements `cargo xtask changes`: measures the effects of changes to a proxy on its clients, for
+//! HAProxy and Evenkeel.
 //!
 //! Each case starts a proxy, puts it under a load whose clients never retry, changes it, and prints
 //! the results of the clients. The task measures no CPU time (`bench` does) and knows nothing of
@@ -102,7 +102,7 @@ fn both(judge: &mut Judge<'_>, sides: &Sides, title: &str, run: Run) -> bool {
     good
 }
 
-/// Keeps a report; false when the right side has none, or falls short.
+/// Stores a report; returns false if the right side has none, or does not meet its claims.
 fn take(
     reports: &mut Vec<Labelled>,
     title: &str,

@@ -1,4 +1,4 @@
-//! The command line of `cargo xtask changes`.
+//! Parses the command line of `cargo xtask changes`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ The exit code is 1 when the right side falls short of what is claimed of it.
 ";
 
 const ROUNDS_MAX: u64 = 100_000;
-/// Most requests a second: one thread of clients has to make them.
+/// Maximum number of requests per second, which one thread of clients must send.
 const RATE_MAX: u32 = 20_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,15 +51,15 @@ pub enum Case {
     Servers,
     Upgrade,
     Kill,
-    /// Only if selected explicitly.
+    /// A long run, only if selected explicitly.
     Soak,
 }
 
 impl Case {
-    /// In the order in which they run.
+    /// Cases that run by default, in their order.
     pub const ALL: [Self; 4] = [Self::Reload, Self::Servers, Self::Upgrade, Self::Kill];
 
-    /// For `--case` and the tables.
+    /// Returns the name for `--case` and the tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Reload => "reload",
@@ -70,7 +70,7 @@ impl Case {
         }
     }
 
-    /// Default rounds of the right and of the left side.
+    /// Returns the default numbers of rounds of the right and of the left side.
     const fn rounds(self, quick: bool) -> (u64, u64) {
         match (self, quick) {
             (Self::Reload, false) => (500, 6),
@@ -91,7 +91,7 @@ impl Case {
 pub enum Pair {
     /// Each program replaces another process of the same program.
     Same,
-    /// The left from the right and back.
+    /// The left program replaces the right one, and the reverse.
     Mixed,
     /// The right side's binary is replaced before the change.
     Binary,
@@ -151,7 +151,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Rounds of a case of the right side, or of the left.
+    /// Returns the number of rounds of a case for the right side, or for the left one.
     pub fn rounds(&self, case: Case, right: bool) -> u64 {
         let (ours, theirs) = case.rounds(self.quick);
         if right {

@@ -1,5 +1,5 @@
-//! The servers behind the proxies in addition to the benchmark's: one with WebSocket, and
-//! one that is down.
+//! Implements the servers behind the proxies in addition to the benchmark's: one with WebSocket,
+//! and one that is down.
 //!
 //! The server that is down listens and responds, so that misdirected requests are
 //! counted: its checks get 500, and so does a request that should not have arrived.
@@ -14,7 +14,7 @@ use super::error::ChangesError;
 
 /// Path that the checks request.
 pub const CHECK_PATH: &str = "/check";
-/// Longest line of a request, and most lines of its head.
+/// Maximum length of a line of a request in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
 const LINES_MAX: usize = 100;
 /// Time for which a silent connection is kept.
@@ -57,7 +57,7 @@ impl SpecialServer {
         Ok(Self { port, shared })
     }
 
-    /// Requests that were neither a check nor for a WebSocket.
+    /// Returns the number of requests that were neither a check nor for a WebSocket.
     pub fn tried(&self) -> u64 {
         self.shared.tried.load(Ordering::Relaxed)
     }

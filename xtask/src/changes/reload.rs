@@ -1,4 +1,5 @@
-//! Case `reload`: many changes between different files under load; every tenth file is invalid.
+//! Implements the case `reload`: many changes between different files under load; every tenth file
+//! is invalid.
 
 use std::time::{Duration, Instant};
 
@@ -15,25 +16,25 @@ use super::site::{Promise, ProxyFolder};
 use super::subject::{CHANGE_PATIENCE, Kin, Running, Subject};
 use super::tally::{Held, Tally};
 
-/// Every so manieth file is mistaken.
+/// Every file whose number is a multiple of this is invalid.
 const BAD_EVERY: u64 = 10;
-/// After how many changes memory and descriptors are read first.
+/// Number of changes after which memory and descriptors are first read.
 const BASELINE: u64 = 9;
 /// Observation time after an invalid file.
 const BAD_PATIENCE: Duration = Duration::from_millis(250);
-/// Load before the first change, and after the last.
+/// Time of load before the first change.
 const BEFORE: Duration = Duration::from_millis(700);
 const SETTLE: Duration = Duration::from_millis(1500);
 /// Pause between two changes of the configuration.
 const PAUSE: Duration = Duration::from_millis(60);
 /// Number of unseen changes after which no more are requested.
 const UNSEEN_MAX: u64 = 2;
-/// Permitted growth of memory: a factor, and an allowance for the pools that a peak leaves behind.
+/// Permitted factor of the growth of memory.
 const MEMORY_GROWTH: f64 = 1.10;
 const MEMORY_SLACK_BYTES: u64 = 2 * 1024 * 1024;
 /// Permitted difference of the number of descriptors, because idle server connections vary.
 const DESCRIPTORS_SLACK: u64 = 16;
-/// Time in which these must be closed.
+/// Timeout of the wait until idle server connections are closed.
 const REST: Duration = Duration::from_secs(15);
 
 /// Memory and descriptors of all processes at one moment.
@@ -70,7 +71,7 @@ fn at_rest(running: &Running<'_>, baseline: Footprint) -> Vec<Kin> {
 #[derive(Debug, Default)]
 struct Changes {
     asked: u64,
-    /// Milliseconds until a new request was answered by the new file.
+    /// Times in milliseconds until a new request was served by the new file.
     seen_ms: Vec<f64>,
     unseen: u64,
     unkept: Vec<String>,
@@ -80,7 +81,7 @@ struct Changes {
     baseline: Footprint,
 }
 
-/// Runs it for one side.
+/// Runs the case `reload` for one side.
 pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, ChangesError> {
     let rounds = judge.options.rounds(Case::Reload, right);
     let site = judge.site(&format!("reload-{}", if right { "right" } else { "left" }))?;
@@ -110,7 +111,7 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
         }
     }
     std::thread::sleep(SETTLE);
-    // Before the counters: what comes between is counted and not awaited.
+    // Reads the number of requests before the counters, so that the counters cannot be lower.
     let seen = crowd.tally().requests;
     let counted = running.counters()?;
     let family = at_rest(&running, changes.baseline);
@@ -160,7 +161,7 @@ impl Course<'_> {
         }
     }
 
-    /// The change after which memory is read first.
+    /// Returns the number of the change after which memory is first read.
     fn baseline(&self) -> u64 {
         if self.rounds > 2 * BASELINE {
             BASELINE
@@ -170,7 +171,7 @@ impl Course<'_> {
     }
 
     fn step(&mut self, number: u64, changes: &mut Changes) -> Result<(), ChangesError> {
-        // Memory is compared between files of the same shape.
+        // Uses the same shape for the files between which memory is compared.
         let at_rest = number == self.baseline() || number == self.last_good();
         let shape = if at_rest { 0 } else { number };
         let before = self.running.counters()?;

@@ -1,5 +1,5 @@
-//! The results of a case: the measured values of each side and the claims that the right side did
-//! not meet, as a table and as one line of JSON.
+//! Prints the results of a case: the measured values of each side and the claims that the right
+//! side did not meet, as a table and as one line of JSON.
 
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ struct Row {
     value: Value,
 }
 
-/// Measured values of a side.
+/// Measured values of a side, and the claims that it does not meet.
 #[derive(Debug, Default)]
 pub struct Report {
     rows: Vec<Row>,
@@ -23,7 +23,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// A row as it is shown and as a program gets it.
+    /// Adds a row, with its text for people and its value for programs.
     pub fn row(&mut self, name: impl Into<String>, shown: impl Into<String>, value: Value) {
         self.rows.push(Row {
             name: name.into(),
@@ -32,25 +32,25 @@ impl Report {
         });
     }
 
-    /// A row of a number.
+    /// Adds a row with a number.
     pub fn count(&mut self, name: impl Into<String>, value: u64) {
         self.row(name, value.to_string(), json!(value));
     }
 
-    /// A row of milliseconds, or of their absence.
+    /// Adds a row with milliseconds; None is shown as never.
     pub fn milliseconds(&mut self, name: impl Into<String>, value: Option<f64>) {
         let shown = value.map_or("never".to_owned(), |ms| format!("{ms:.1} ms"));
         self.row(name, shown, json!(value));
     }
 
-    /// A claim: where it does not hold the side falls short of it.
+    /// Records a claim that the side does not meet, unless it holds.
     pub fn claim(&mut self, holds: bool, claim: impl Into<String>) {
         if !holds {
             self.short.push(claim.into());
         }
     }
 
-    /// Something to know about the numbers.
+    /// Adds a note about the numbers.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
@@ -61,7 +61,7 @@ impl Report {
         self.count(format!("{prefix}failed requests"), tally.all_failed());
         for failure in RequestFailure::ALL {
             let count = tally.of(failure);
-            // A kind that nobody met has no line, but a value of its own.
+            // Hides a kind of failure that did not occur; its value in JSON is 0.
             let name = format!("{prefix}  {}", failure.name());
             let shown = if count == 0 {
                 String::new()
@@ -116,10 +116,10 @@ impl Report {
     }
 }
 
-/// A side's label and what was measured of it.
+/// Label of a side, and its report.
 pub type Labelled = (String, Report);
 
-/// The table of one case.
+/// Returns the table of one case as text.
 pub fn table(title: &str, sides: &[Labelled]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for (_, report) in sides {
@@ -171,7 +171,7 @@ pub fn table(title: &str, sides: &[Labelled]) -> String {
     text
 }
 
-/// The same for a program, in one line.
+/// Returns the results of one case as a line of JSON.
 pub fn line(case: &str, sides: &[Labelled], good: bool) -> String {
     let sides: Map<String, Value> = sides
         .iter()

@@ -1,4 +1,4 @@
-//! Case `servers`: a file of ten thousand servers is changed while others serve.
+//! Implements the case `servers`: a file of ten thousand servers is changed under load.
 //!
 //! The load is an open loop at half of the proxy's capacity: the latency of a request that could
 //! not begin on time counts from its due time. Windows with changes alternate with equally long
@@ -23,14 +23,14 @@ use super::site::ProxyFolder;
 use super::subject::{CHANGE_PATIENCE, Running, Subject};
 
 const CONNECTIONS: u32 = 64;
-/// Requests that find out what the proxy can do.
+/// Number of requests that measure the capacity of the proxy.
 const SATURATION_REQUESTS: u64 = 30_000;
-/// Highest rate: beyond it the clients themselves would be slow.
+/// Maximum rate in requests per second; beyond it the clients themselves would be slow.
 const RATE_MAX: f64 = 12_000.0;
 /// Duration of one window in which latencies are measured.
 const WINDOW: Duration = Duration::from_secs(4);
 const WINDOW_QUICK: Duration = Duration::from_secs(2);
-/// Load before the first window, and between a change and the next.
+/// Time of load before the first window.
 const SETTLE: Duration = Duration::from_millis(1000);
 const BETWEEN: Duration = Duration::from_millis(400);
 /// Permitted increase of the slowest request of a window by changes.
@@ -53,7 +53,7 @@ impl Window {
     }
 }
 
-/// Runs it for one side.
+/// Runs the case `servers` for one side.
 pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, ChangesError> {
     let rounds = judge.options.rounds(Case::Servers, right);
     let site = judge.site(&format!("servers-{}", if right { "right" } else { "left" }))?;
@@ -101,7 +101,7 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
     Ok(report)
 }
 
-/// Requests per second that the proxy can do.
+/// Returns the capacity of the proxy in requests per second.
 fn saturated(judge: &Judge<'_>, site: &ProxyFolder) -> Result<f64, ChangesError> {
     let size = BODY_SIZES_BYTES[0];
     let mut generator = Generator::new(Job {
@@ -140,7 +140,7 @@ struct Changes {
 }
 
 impl Changes {
-    /// Runs one window: with changes, or with all other work of the judge.
+    /// Runs one window: with changes, or with the same other work of the judge.
     fn window(
         &mut self,
         site: &ProxyFolder,

@@ -1,5 +1,5 @@
-//! The configuration files of a proxy: a family that varies everything which may change, and one of
-//! ten thousand servers.
+//! Writes the configuration files of a proxy: a family that varies everything which may change, and
+//! one of ten thousand servers.
 //!
 //! A file is built from a number, which it returns on `/version`, and a shape, which determines its
 //! content. Two files of the same shape differ only in the number.
@@ -15,18 +15,18 @@ use crate::bench::process::free_port;
 use super::error::ChangesError;
 use super::origins::CHECK_PATH;
 
-/// Path at which a new request reads the version in service.
+/// Path at which a request reads the configuration version in service.
 pub const VERSION_PATH: &str = "/version";
-/// Path at which a request reads the frontend of a listener.
+/// Path at which a request reads the name of the frontend that serves the listener.
 pub const OWNER_PATH: &str = "/owner";
-/// Path of the counters as CSV.
+/// Path of the statistics in CSV format.
 pub const STATISTICS_PATH: &str = "/stats;csv";
 /// Number of kinds of invalid files.
 pub const MISTAKES: u64 = 4;
-/// Maximum lifetime of an old process's connections, where that is limited.
+/// Maximum lifetime of an old process in seconds, if it is limited.
 const HARD_STOP_SECONDS: u64 = 4;
 
-/// Ports of everything, on 127.0.0.1.
+/// Ports of the proxy and of all servers on 127.0.0.1.
 #[derive(Debug, Clone, Copy)]
 pub struct Where {
     pub web: u16,
@@ -48,7 +48,7 @@ pub struct Where {
 }
 
 impl Where {
-    /// Gives the proxy its own ports; the others are those of running servers.
+    /// Sets the proxy's own ports to free ones; the other ports are those of running servers.
     pub fn own(&mut self, privileged: bool) -> Result<(), BenchError> {
         for port in [
             &mut self.web,
@@ -67,7 +67,7 @@ impl Where {
     }
 }
 
-/// The folder of one proxy's files.
+/// Folder of one proxy's files, and the properties of the files.
 #[derive(Debug, Clone)]
 pub struct ProxyFolder {
     pub folder: PathBuf,
@@ -146,7 +146,7 @@ impl ProxyFolder {
         Ok(promise)
     }
 
-    /// Writes a file with a mistake.
+    /// Writes an invalid configuration.
     pub fn write_bad(&self, version: u64, shape: u64) -> Result<(), ChangesError> {
         let mut text = self.text(version, shape);
         text.push_str("\nfrontend mistaken\n");
@@ -170,7 +170,7 @@ impl ProxyFolder {
         self.put("proxy.cfg", &self.many(version))
     }
 
-    /// The same to where no proxy reads it.
+    /// Writes the file of ten thousand servers to a path that no proxy reads.
     pub fn write_many_aside(&self, version: u64) -> Result<(), ChangesError> {
         self.put("aside.cfg", &self.many(version))
     }
@@ -190,7 +190,7 @@ impl ProxyFolder {
         let version = usize::try_from(version).unwrap_or(0);
         many_backends(&mut text, |backend, server| {
             let seed = backend * 31 + server * 7 + version;
-            // A hundredth is not there, a fiftieth has another weight.
+            // Leaves out a hundredth of the servers, and changes the weight of a fiftieth.
             match seed % 100 {
                 0 => None,
                 1 | 2 => Some(20),
@@ -356,7 +356,7 @@ fn returns(text: &str, path: &str) -> String {
     )
 }
 
-/// Whole or not at all: a proxy may read it at any moment.
+/// Replaces a file as a whole, because a proxy may read it at any moment.
 fn put(path: &Path, text: &str) -> Result<(), BenchError> {
     let new = path.with_extension("new");
     fs::write(&new, text).map_err(BenchError::file("writing", &new))?;

@@ -1,6 +1,6 @@
-//! `soak`: traffic of all kinds, and every second a random action on the proxy or on its clients,
-//! from a seed. Requests that no action affects must not fail, and in the end memory and
-//! descriptors must be back at their initial values.
+//! Implements the case `soak`: traffic of all kinds, and every second a random action on the proxy
+//! or on its clients, from a seed. Requests that no action affects must not fail, and in the end
+//! memory and descriptors must be back at their initial values.
 
 use lab::Random;
 use std::io::{Read, Write};
@@ -22,18 +22,18 @@ use super::subject::{Kin, Running, Subject, kill};
 
 /// Mean pause between two steps.
 const STEP: Duration = Duration::from_secs(1);
-/// Steps before memory is read first: all kinds were there by then.
+/// Number of steps before memory is first read, by which all kinds of traffic have occurred.
 const WARM_UP: u64 = 20;
 /// Timeout of a change, and of the recovery after a role was killed.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Behind a kill, until what it broke is known.
+/// Wait after a kill until its effects on clients are counted.
 const AFTERMATH: Duration = Duration::from_secs(2);
-/// Time that the proxy has to settle in the end.
+/// Time at the end in which memory and descriptors may decrease.
 const REST: Duration = Duration::from_secs(10);
-/// Permitted growth of memory at the end, in addition to a share of it.
+/// Permitted growth of memory at the end in bytes, in addition to a share of it.
 const BYTES_SLACK: u64 = 48 << 20;
 const DESCRIPTORS_SLACK: u64 = 16;
-/// Clients that are cut in the middle of a request.
+/// Number of clients that disconnect in the middle of a request.
 const CUT: usize = 50;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Step {
     }
 }
 
-/// Resources of the processes besides the supervisor.
+/// Memory and descriptors of all processes but the supervisor.
 #[derive(Debug, Clone, Copy, Default)]
 struct Held {
     bytes: u64,
@@ -81,7 +81,7 @@ impl Held {
     }
 }
 
-/// Runs it: a round is a step.
+/// Runs the case `soak` for one side; a round is a step.
 pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Report, ChangesError> {
     let steps = judge.options.rounds(Case::Soak, right);
     let site = judge.site(&format!("soak-{right}"))?;
@@ -193,11 +193,11 @@ impl Soak<'_> {
             socket.write_all(format!("{command}\n").as_bytes())?;
             socket.read_to_end(&mut Vec::new())
         });
-        // A role that was killed is not back yet.
+        // Ignores an error, because a killed role may not have restarted yet.
         drop(sent);
     }
 
-    /// Clients that go in the middle of a request.
+    /// Connects clients that disconnect in the middle of a request.
     fn cut(&self) {
         let clients = (0..CUT).filter_map(|_| {
             let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, self.site.at.web)).ok()?;
@@ -217,7 +217,8 @@ impl Soak<'_> {
         let tally = self.crowd.stop()?;
         let until = Instant::now() + REST;
         let mut last = Held::of(&self.running.workers());
-        // Descriptors go at once, memory when it has been quiet for some seconds.
+        // Waits the whole time: descriptors are closed at once, but memory is released only after
+        // some idle seconds.
         while Instant::now() < until {
             std::thread::sleep(STEP);
             last = Held::of(&self.running.workers());

@@ -1,5 +1,5 @@
-//! A program under judgement: starts it, requests changes, inspects its processes, and queries the
-//! configuration that it serves.
+//! Controls a program under test: starts it, requests changes, inspects its processes, and queries
+//! the configuration that it serves.
 
 use std::ffi::OsString;
 use std::fs;
@@ -37,7 +37,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Prepares it in a folder of its own.
+    /// Prepares the program in its own folder.
     pub fn prepare(
         line: &CommandLine,
         label: &str,
@@ -58,7 +58,7 @@ impl Subject {
         &self.side.label
     }
 
-    /// Starts it with the site's file, and waits until that is served.
+    /// Starts the program with the site's configuration, and waits until that is served.
     pub fn start<'s>(
         &'s self,
         site: &'s ProxyFolder,
@@ -87,7 +87,7 @@ impl Subject {
     }
 }
 
-/// The program while it runs; ends when dropped.
+/// A running program, which is ended when this value is dropped.
 #[derive(Debug)]
 pub struct Running<'s> {
     pub subject: &'s Subject,
@@ -109,7 +109,7 @@ pub struct Kin {
 }
 
 impl Running<'_> {
-    /// The process that was started.
+    /// Returns the process that was started.
     pub fn supervisor(&self) -> Pid {
         self.proxy.pid()
     }
@@ -145,7 +145,7 @@ impl Running<'_> {
         None
     }
 
-    /// The body that a new connection to the port gets for the path.
+    /// Requests a path over a new connection to the port; returns the body.
     pub fn get(&self, port: u16, path: &str) -> Result<String, Failure> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut probe = Probe::new(Location::Here, address).timeout(PROBE_PATIENCE);
@@ -198,8 +198,8 @@ impl Running<'_> {
             })
     }
 
-    /// All its processes: descendants of the first, and other members of its process
-    /// group, such as those left after the first was killed.
+    /// Returns all processes of the program: descendants of the started process, and other members
+    /// of its process group, such as those left after that process was killed.
     pub fn family(&self) -> Vec<Kin> {
         let mut pids = self.proxy.processes();
         let group = self.supervisor().as_raw_nonzero().get().to_string();
@@ -219,7 +219,7 @@ impl Running<'_> {
         pids.into_iter().filter_map(kin).collect()
     }
 
-    /// The processes besides the supervisor.
+    /// Returns the processes of the program except the supervisor.
     pub fn workers(&self) -> Vec<Kin> {
         let mut family = self.family();
         family.retain(|kin| kin.pid != self.supervisor());
@@ -227,10 +227,10 @@ impl Running<'_> {
     }
 }
 
-/// The process group of a process that lives.
+/// Returns the process group of a process; None if it has ended.
 fn group_of(pid: Pid) -> Option<String> {
     let stat = fs::read_to_string(process_folder(pid).join("stat")).ok()?;
-    // pid (name) state parent group: the name may hold anything.
+    // The fields are: pid (name) state parent group. The name may contain any characters.
     let mut words = stat.rsplit_once(") ")?.1.split(' ');
     let state = words.next()?;
     let group = words.nth(1)?;
@@ -260,6 +260,6 @@ fn kin(pid: Pid) -> Option<Kin> {
 
 /// Kills a process that belongs to a running program.
 pub fn kill(pid: Pid) {
-    // An error means that it is gone already.
+    // An error means that the process has ended already.
     let _ = rustix::process::kill_process(pid, Signal::KILL);
 }

@@ -1,8 +1,8 @@
-//! The results of the clients, as a value that counts and never judges.
+//! Counts the results of the clients, without judging them.
 
 use std::time::Duration;
 
-/// Latencies that are kept for one window.
+/// Maximum number of latencies that are stored for one window.
 const LATENCIES_MAX: usize = 4_000_000;
 /// Maximum number of failures that are reported individually.
 const EXAMPLES_MAX: usize = 12;
@@ -29,7 +29,7 @@ pub enum RequestFailure {
 }
 
 impl RequestFailure {
-    /// All, in the order of the table.
+    /// All kinds of failures, in the order of the table.
     pub const ALL: [Self; 9] = [
         Self::Refused,
         Self::Reset,
@@ -42,7 +42,7 @@ impl RequestFailure {
         Self::System,
     ];
 
-    /// Name in tables and JSON.
+    /// Returns the name in tables and JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Refused => "refused",
@@ -86,10 +86,10 @@ pub struct Example {
     pub times: u64,
 }
 
-/// All that was seen so far.
+/// Counted results of all clients so far.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// Requests that have ended, well or not.
+    /// Number of requests that have ended, including failed ones.
     pub requests: u64,
     failures: [u64; RequestFailure::ALL.len()],
     /// Idle kept-alive connections that the proxy closed unasked and unannounced.
@@ -100,7 +100,7 @@ pub struct Tally {
     tunnel_breaks: u64,
     /// Bytes that were echoed over WebSocket and tunnel.
     pub echoed_bytes: u64,
-    /// The slowest request, from when it was due.
+    /// Latency of the slowest request, from its due time.
     pub slowest: Duration,
     /// Time of the latest correct response, since the load began.
     pub last_good: Duration,
@@ -109,7 +109,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// A request that ended well.
+    /// Counts a successful request.
     pub fn good(&mut self, at: Duration, latency: Duration, keep_latency: bool) {
         self.requests += 1;
         self.last_good = at;
@@ -120,7 +120,7 @@ impl Tally {
         }
     }
 
-    /// A request that did not.
+    /// Counts a failed request.
     pub fn failed(&mut self, failure: RequestFailure, example: Example) {
         self.requests += 1;
         if let Some(count) = self.failures.get_mut(failure as usize) {
@@ -129,7 +129,7 @@ impl Tally {
         self.tell(example);
     }
 
-    /// A WebSocket or a tunnel that broke.
+    /// Counts a WebSocket or tunnel that broke.
     pub fn broken(&mut self, held: Held, example: Example) {
         match held {
             Held::WebSocket => self.websocket_breaks += 1,
@@ -138,7 +138,7 @@ impl Tally {
         self.tell(example);
     }
 
-    /// An idle connection that the proxy closed.
+    /// Counts an idle connection that the proxy closed.
     pub fn idle_end(&mut self, example: Example) {
         self.closed_idle += 1;
         self.tell(example);
@@ -169,12 +169,12 @@ impl Tally {
         }
     }
 
-    /// Returns the connections that ended without notice and not by the client.
+    /// Returns the number of connections that the proxy ended without notice.
     pub fn closed(&self) -> u64 {
         self.closed_idle + self.websocket_breaks + self.tunnel_breaks
     }
 
-    /// The latencies kept since the last call, in milliseconds.
+    /// Returns the latencies stored since the last call in milliseconds.
     pub fn take_latencies_ms(&mut self) -> Vec<f64> {
         std::mem::take(&mut self.latencies_us)
             .into_iter()

@@ -1,4 +1,5 @@
-//! Context of a client's turn: the time, the counters, and the epoll instance for its socket.
+//! Provides the context of a client's turn: the time, the counters, and the epoll instance for its
+//! socket.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -49,7 +50,7 @@ fn token(client: u32, generation: u32) -> EventData {
     EventData::new_u64(u64::from(client) << 32 | u64::from(generation))
 }
 
-/// The client and the generation that an event is for.
+/// Returns the client and the generation to which an event belongs.
 pub fn addressee(data: EventData) -> (u32, u32) {
     let token = data.u64();
     ((token >> 32) as u32, token as u32)

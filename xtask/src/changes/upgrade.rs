@@ -1,5 +1,5 @@
-//! Case `upgrade`: another process repeatedly takes over from the running one, under the load of
-//! `reload`.
+//! Implements the case `upgrade`: another process repeatedly takes over from the running one, under
+//! the load of `reload`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,7 +19,7 @@ use super::site::ProxyFolder;
 use super::subject::{CHANGE_PATIENCE, Running, Subject};
 use super::tally::Tally;
 
-/// Load before the first, between two, and after the last.
+/// Time of load before the first takeover, between two, and after the last.
 const PAUSE: Duration = Duration::from_millis(1200);
 /// Maximum lifetime of an old process: somewhat more than `hard-stop-after`.
 const END_PATIENCE: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ struct Upgrades {
     workers: u64,
 }
 
-/// Each program takes over from itself.
+/// Runs takeovers between processes of the same program.
 pub fn to_itself(
     judge: &mut Judge<'_>,
     subject: &Subject,
@@ -51,16 +51,16 @@ pub fn to_itself(
     Ok(upgrades.report(right))
 }
 
-/// The left takes over from the right, and that from the left.
+/// Runs takeovers in which the left program replaces the right one, and the reverse.
 pub fn mixed(
     judge: &mut Judge<'_>,
     left: &Subject,
     right: &Subject,
 ) -> Result<Report, ChangesError> {
-    // There and back is one round.
+    // A round consists of two takeovers, in both directions.
     let rounds = 2 * judge.options.rounds(Case::Upgrade, true);
     let upgrades = take_over(judge, &[left, right], rounds, "upgrade-mixed")?;
-    // Another program knows nothing of the counters.
+    // Does not require the counters to survive, because the other program cannot import them.
     Ok(upgrades.report(false))
 }
 
@@ -73,7 +73,8 @@ fn take_over(
     let mut site = judge.site(name)?;
     site.hard_stop = true;
     site.keeps_idle = subjects.len() > 1;
-    // A program that takes over from another one cannot know who is down.
+    // Leaves out the server that is down between different programs, because the new one does not
+    // know its state.
     site.down = subjects.len() == 1;
     site.write(0, 0)?;
     let mut turns = subjects.iter().cycle();
@@ -132,7 +133,7 @@ pub fn binary(
     let original = fs::canonicalize(program).map_err(BenchError::file("finding", program))?;
     let mut upgrades = Upgrades::default();
     replace(&original, program)?;
-    // A link again, whatever happens, for the cases that follow.
+    // Restores the link for the following cases, even after an error.
     let _restored = Restored(&original, program);
     let current = subject.start(&site, 0, &[])?;
     judge.wait_for_down(&current)?;
@@ -161,7 +162,7 @@ struct Restored<'p>(&'p Path, &'p Path);
 
 impl Drop for Restored<'_> {
     fn drop(&mut self) {
-        // A copy in its place does as well.
+        // Ignores a failure, because the copy works like the link.
         if fs::remove_file(self.1).is_ok() {
             let _ = std::os::unix::fs::symlink(self.0, self.1);
         }
@@ -189,7 +190,7 @@ impl Upgrades {
         Ok(())
     }
 
-    /// Drops the old processes that ended, and those that should have.
+    /// Removes old processes that have ended, and counts those that exceeded their lifetime.
     fn see_off(
         &mut self,
         leaving: &mut Vec<(Running<'_>, Instant)>,

@@ -1,4 +1,5 @@
-//! The cases: the faults of the members, and the values that are measured.
+//! Defines the cases of `bench-cluster`: the faults of the members, and the values that are
+//! measured.
 
 use super::ensemble::{CALM, Client, Ensemble, Side};
 use super::error::Error;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Writes that are not counted: connections and files are new.
+/// Number of writes before the measurement, because connections and files are new.
 const WARM_WRITES: usize = 100;
 /// Number of writes that are measured.
 const WRITES: usize = 2000;
@@ -18,19 +19,19 @@ const TEXT_BYTES: usize = 256;
 const BUSY_PROCESSES: usize = 8;
 const BUSY_TIME: Duration = Duration::from_secs(8);
 
-/// From one question to a survivor to the next.
+/// Interval between two queries to a member.
 const POLL: Duration = Duration::from_millis(2);
 /// Timeout of one attempt to write after a death: an attempt that was forwarded to the dead member
 /// would wait for seconds.
 const ATTEMPT: Duration = Duration::from_millis(20);
-/// Before, during and after the silence of a link.
+/// Time of load before the link is cut.
 const CUT_BEFORE: Duration = Duration::from_millis(300);
 const CUT_TIME: Duration = Duration::from_secs(4);
 const CUT_AFTER: Duration = Duration::from_secs(2);
 /// Timeout of one attempt during a cut.
 const CUT_ATTEMPT: Duration = Duration::from_millis(100);
 
-/// Time in which another member must lead.
+/// Timeout of the election after a leader's death.
 const DEATH_MAX: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +44,7 @@ pub enum Case {
     Apply,
 }
 
-/// Settings of a side: a row compares ours with one of etcd's.
+/// Setting of etcd with which a row compares Evenkeel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Setting {
     /// Heartbeat interval and election timeout are etcd's defaults.
@@ -185,7 +186,8 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// Milliseconds of each write of one client of the leader, one after the other.
+/// Returns the duration in milliseconds of each write of one client of the leader, one after the
+/// other.
 fn writes(ensemble: &Ensemble, count: usize) -> Result<Vec<f64>, Error> {
     let (leader, _) = ensemble.leader()?;
     let mut client = ensemble.client(leader)?;
@@ -226,13 +228,13 @@ fn memory(ensemble: &Ensemble) -> Result<Vec<Sample>, Error> {
         members.map(of).reduce(f64::max)
     };
     let node = most(true).map(|value| sample("memory of a node (etcd: of a member)", value));
-    // etcd's third member is one like the others.
+    // Uses the maximum of all members for etcd, which has no arbiter.
     let arbiter = most(false).or_else(|| most(true));
     let arbiter = arbiter.map(|value| sample("memory of the arbiter (etcd: of a member)", value));
     Ok(node.into_iter().chain(arbiter).collect())
 }
 
-/// Elections since a term, counted when all agree again.
+/// Returns the number of elections since a term, once all members agree again.
 fn elections(ensemble: &Ensemble, before: u64) -> Result<f64, Error> {
     let mut after = before;
     let agreed = lab::eventually(DEATH_MAX, || match ensemble.leader() {
@@ -256,7 +258,8 @@ fn load(ensemble: &Ensemble) -> Result<Vec<f64>, Error> {
     Ok(vec![elections(ensemble, before)?])
 }
 
-/// The second one never leads in its first moments: an arbiter is the third.
+/// Index of the member whose link to the leader is cut, by the leader's index: always a node,
+/// because the third member is an arbiter.
 const SECOND: [usize; 3] = [1, 0, 0];
 
 /// Silences the link between the leader and another member, and restores it. Returns the number of
@@ -291,7 +294,7 @@ fn cut(ensemble: &Ensemble) -> Result<Vec<f64>, Error> {
     Ok(vec![elections(ensemble, before)?, milliseconds(gap)])
 }
 
-/// From the command to its end, when both nodes serve.
+/// Measures the time from the command to its end, at which both nodes serve the configuration.
 fn apply(ensemble: &Ensemble) -> Result<Vec<f64>, Error> {
     ensemble.apply("zero")?;
     let begun = Instant::now();

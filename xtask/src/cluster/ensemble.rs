@@ -1,4 +1,4 @@
-//! Three members of a consensus group on three hosts, for either program.
+//! Runs three members of a consensus group on three hosts, for either program.
 
 use super::error::Error;
 use super::{etcd, ours};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Time in which three members must have a leader.
+/// Timeout of the start, until three members have a leader.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Timeout of one query before a fault.
@@ -18,7 +18,8 @@ pub const CALM: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub enum Side {
-    /// etcd, with its times, and whether its members use TLS among themselves.
+    /// etcd, with its heartbeat interval and election timeout; `tls`: its members use TLS between
+    /// each other.
     Etcd {
         program: PathBuf,
         heartbeat_ms: u32,
@@ -68,7 +69,7 @@ pub struct Standing {
 pub trait Client: Send {
     /// Returns the member's status; None without a response within the limit.
     fn standing(&mut self, limit: Duration) -> Option<Standing>;
-    /// Writes a text; whether it was acknowledged within the limit.
+    /// Writes a text; returns whether the write was acknowledged within the limit.
     fn write(&mut self, text: &str, limit: Duration) -> bool;
 }
 
@@ -78,7 +79,7 @@ pub struct Member {
     pub host: LabHost,
     pub address: SocketAddr,
     pub scratch: ScratchDirectory,
-    /// Carries traffic, where members differ.
+    /// The member is a node, not an arbiter.
     pub node: bool,
 }
 
@@ -88,7 +89,7 @@ impl Member {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Anonymous resident memory of all its processes, bytes.
+    /// Returns the anonymous resident memory of all processes of the member in bytes.
     pub fn memory(&self) -> u64 {
         let of = |pid: rustix::process::Pid| {
             let path = format!("/proc/{}/status", pid.as_raw_nonzero());
@@ -144,7 +145,7 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// Waits until one leads, and all know it.
+    /// Starts three members, and waits until all agree on a leader.
     pub fn start(side: &Side) -> Result<Ensemble, Error> {
         let lab = Lab::new("bench")?;
         let lan = lab.switch("lan")?;
@@ -183,7 +184,7 @@ impl Ensemble {
         }
     }
 
-    /// Another host at the switch of the members, with this address.
+    /// Adds a host with this address to the switch of the members.
     pub fn host(&self, name: &str, number: u8) -> Result<LabHost, Error> {
         let host = self.lab.host(name)?;
         let at = self.lan.attach(&host)?;
@@ -219,7 +220,7 @@ impl Ensemble {
         })
     }
 
-    /// A client of one member, on its own host.
+    /// Creates a client of one member, on the member's host.
     pub fn client(&self, member: usize) -> Result<Box<dyn Client>, Error> {
         let asked = self.members.get(member).ok_or(Error::NoMember(member))?;
         match self.side {

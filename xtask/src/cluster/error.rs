@@ -1,4 +1,4 @@
-//! Errors of the comparison.
+//! Defines the errors of `bench-cluster`.
 
 use super::rpc::RpcError;
 use crate::comparison;

@@ -1,4 +1,4 @@
-//! Three members of etcd, and a client for its own protocol.
+//! Starts three members of etcd, and implements a client of its gRPC interface.
 
 use super::ensemble::{Client, Member, Seat, Standing};
 use super::error::Error;
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 const CLIENTS: u16 = 2379;
 const PEERS: u16 = 2380;
 
-/// Timeout of connecting.
+/// Timeout of a connection to a member.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// Starts them, with times for heartbeats and elections in milliseconds.
+/// Starts the members, with a heartbeat interval and an election timeout in milliseconds.
 pub fn start(
     program: &Path,
     heartbeat_ms: u32,
@@ -66,7 +66,7 @@ pub struct Asker {
     key: u64,
 }
 
-/// Keys that are written in turn.
+/// Number of keys that are written in turn.
 const KEYS: u64 = 16;
 
 impl Asker {
@@ -111,5 +111,5 @@ impl Client for Asker {
     }
 }
 
-/// From a refused write to the next.
+/// Minimum time between a refused write and the next one.
 const REFUSED_PAUSE: Duration = Duration::from_millis(2);

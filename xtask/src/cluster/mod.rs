@@ -1,5 +1,5 @@
-//! `cargo xtask bench-cluster`: etcd and Evenkeel as consensus groups of three members each, in
-//! turn within one run, on the same disk.
+//! Implements `cargo xtask bench-cluster`: compares etcd and Evenkeel as consensus groups of three
+//! members each, in turn within one run, on the same disk.
 //!
 //! Numbers of different runs or machines are never compared.
 
@@ -22,11 +22,10 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// The command, and the markers in docs/benchmarks.md.
+/// Name of the command, and of the markers in docs/benchmarks.md.
 const COMMAND: &str = "bench-cluster";
 
-/// etcd's defaults, and what its manual calls short: heartbeat and election,
-/// milliseconds.
+/// Default heartbeat interval and election timeout of etcd in milliseconds.
 const USUAL: (u32, u32) = (100, 1000);
 const SHORT: (u32, u32) = (20, 200);
 
@@ -39,7 +38,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     comparison::options::main(COMMAND, options::HELP, parsed, run)
 }
 
-/// The sides of a case in their order, with the settings whose rows each fills.
+/// Returns the sides of a case in their order, each with the settings whose rows it fills.
 fn sides(options: &Options, case: Case) -> Vec<(Side, Vec<Setting>)> {
     let etcd = |(heartbeat_ms, election_ms)| Side::Etcd {
         program: options.left.clone(),
@@ -123,7 +122,8 @@ fn heading(options: &Options) -> Result<String, Error> {
     ))
 }
 
-/// The median of what an fdatasync takes where the members' files are, milliseconds.
+/// Returns the median duration in milliseconds of a write with fdatasync on the disk of the
+/// members' files.
 fn disk() -> Result<f64, Error> {
     let scratch = lab::ScratchDirectory::new()?;
     let path = scratch.path().join("disk");

@@ -1,4 +1,4 @@
-//! The command line of the comparison.
+//! Parses the command line of `bench-cluster`.
 
 use super::case::Case;
 use super::error::Error;
@@ -31,7 +31,7 @@ usage: cargo xtask bench-cluster [OPTION...]
 const REPETITIONS: usize = 5;
 const LEFT: &str = "/usr/bin/etcd";
 
-/// Reads the arguments. None: help is wanted.
+/// Parses the arguments; None if help was requested.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, Error> {
     Ok(options::parse(arguments, REPETITIONS, LEFT)?)
 }

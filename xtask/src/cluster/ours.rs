@@ -1,4 +1,5 @@
-//! Two nodes and an arbiter, and a client at the operators' socket of one of them.
+//! Starts two nodes and an arbiter of Evenkeel, and implements a client of a member's control
+//! socket.
 
 use super::ensemble::{Client, Member, Seat, Standing};
 use super::error::Error;
@@ -11,14 +12,14 @@ use std::time::{Duration, Instant};
 /// Port for connections between members.
 const MEMBERS: u16 = 7443;
 
-/// Attempts at a command until its cluster has a leader.
+/// Maximum number of attempts of a command, which fails until the cluster has a leader.
 const COMMAND_TRIES: usize = 100;
 const COMMAND_PAUSE: Duration = Duration::from_millis(100);
 
-/// From a refused question to the next.
+/// Minimum time between a refused request and the next one.
 const REFUSED_PAUSE: Duration = Duration::from_millis(2);
 
-/// Starts them: the first founds, the others join it.
+/// Starts the members: the first one creates the cluster, and the others join it.
 pub fn start(program: &Path, seats: Vec<Seat>) -> Result<Vec<Member>, Error> {
     let mut members: Vec<Member> = Vec::new();
     for seat in seats {
@@ -40,7 +41,7 @@ pub fn start(program: &Path, seats: Vec<Seat>) -> Result<Vec<Member>, Error> {
     Ok(members)
 }
 
-/// A host on which our program is to run.
+/// A host on which Evenkeel will run.
 struct Ours<'p> {
     program: &'p Path,
     seat: Seat,
@@ -50,7 +51,7 @@ fn state(directory: &Path) -> PathBuf {
     directory.join("state")
 }
 
-/// The runtime directory of a member with these files.
+/// Returns the runtime directory of a member whose files are in this directory.
 pub fn runtime(directory: &Path) -> PathBuf {
     directory.join("run")
 }
@@ -91,7 +92,7 @@ impl Ours<'_> {
     }
 }
 
-/// Returns a token, as soon as a member can issue one.
+/// Requests a token from a member until the member can issue one.
 fn token(program: &Path, member: &Member, words: &[&str]) -> Result<String, Error> {
     let directory = member.scratch.path();
     let mut tries = 0;
@@ -131,7 +132,7 @@ pub fn apply(program: &Path, member: &Member, word: &str) -> Result<(), Error> {
     apply_text(program, member, &SERVED.replace("WORD", word), word)
 }
 
-/// Has both nodes serve a configuration, with these words in its history.
+/// Applies a configuration at both nodes, with a message for its history.
 pub fn apply_text(program: &Path, member: &Member, text: &str, words: &str) -> Result<(), Error> {
     let directory = member.scratch.path();
     let file = member.scratch.write("site.cfg", text)?;
@@ -150,7 +151,7 @@ pub fn ask(program: &Path, member: &Member, words: &[&str]) -> Result<String, Er
     Ok(member.host.run(command)?)
 }
 
-/// A client of one member, on one connection as long as the member responds.
+/// A client of one member, which keeps its connection while the member responds.
 #[derive(Debug)]
 pub struct Asker {
     socket: PathBuf,

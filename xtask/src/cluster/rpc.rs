@@ -1,5 +1,5 @@
-//! The part of gRPC that queries to etcd need: one call at a time over one HTTP/2 connection, and
-//! messages with two kinds of fields.
+//! Implements the part of gRPC that requests to etcd need: one call at a time over one HTTP/2
+//! connection, and messages with two kinds of fields.
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
-/// Largest response that is read.
+/// Maximum size of a response in bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
-/// A message begins with a byte (compressed or not) and its length.
+/// Length of the prefix of a message: a byte for compression, and the length of the message.
 const PREFIX_BYTES: usize = 5;
 
 /// A connection to a server.
@@ -138,7 +138,7 @@ async fn exchange(
         message.extend_from_slice(&piece);
     }
     let trailers = body.trailers().await?;
-    // A refusal has its status in the head.
+    // Reads the status from the head if there are no trailers, as in a refusal.
     let headers = trailers.as_ref().unwrap_or(&head.headers);
     let status = headers.get("grpc-status");
     let status = status.and_then(|value| value.to_str().ok()?.parse().ok());
@@ -172,7 +172,7 @@ pub enum Value<'m> {
     Bytes(&'m [u8]),
 }
 
-/// The fields of a message, in order; fields of other kinds end it.
+/// Parses the fields of a message, in order, up to the first field of another kind.
 pub fn fields(mut message: &[u8]) -> Vec<(u64, Value<'_>)> {
     let mut found = Vec::new();
     while let Some(tag) = take_varint(&mut message) {
@@ -193,7 +193,7 @@ pub fn fields(mut message: &[u8]) -> Vec<(u64, Value<'_>)> {
     found
 }
 
-/// The number of a field; zero, as everywhere in this format, where it is missing.
+/// Returns the number of a field; zero, the default of the format, if the field is missing.
 pub fn number(fields: &[(u64, Value<'_>)], wanted: u64) -> u64 {
     let of = |(field, value): &(u64, Value<'_>)| match value {
         Value::Number(number) if *field == wanted => Some(*number),

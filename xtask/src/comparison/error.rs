@@ -1,4 +1,5 @@
-//! Errors of a comparison. An address that nobody serves is no error but a result.
+//! Defines the errors of a comparison. A measured failure of a program is not an error but a
+//! result.
 
 use super::WriteError;
 use std::fmt;
@@ -11,7 +12,7 @@ pub enum Error {
     Arguments(lexopt::Error),
     /// A case that does not exist.
     NoSuchCase(String),
-    /// No repetition at all, or too many.
+    /// The number of repetitions is zero or too large.
     Repetitions {
         most: usize,
     },
@@ -26,13 +27,13 @@ pub enum Error {
         path: PathBuf,
         source: io::Error,
     },
-    /// A program that did not do what every turn begins with.
+    /// A program did not become ready in time.
     NotReady {
         label: String,
         waited_for: &'static str,
         said: String,
     },
-    /// The table could not be put where it belongs.
+    /// The table could not be written into its document.
     Table {
         path: PathBuf,
         source: WriteError,

@@ -1,4 +1,4 @@
-//! The command line of a comparison, and its run up to the exit code.
+//! Parses the command line of a comparison, and runs the comparison up to the exit code.
 
 use super::{Error, Table, write_between};
 use crate::bench::options::{evenkeel, workspace};
@@ -12,10 +12,10 @@ const REPETITIONS_MAX: usize = 1000;
 
 /// A case of the comparison of two programs.
 pub trait Case: Copy + 'static {
-    /// All of them, in the order in which they run.
+    /// All cases, in the order in which they run.
     const ALL: &'static [Self];
 
-    /// As the command line has it.
+    /// Returns the name of the case on the command line.
     fn name(self) -> &'static str;
 }
 
@@ -29,8 +29,8 @@ pub struct Options<C> {
     document: Option<PathBuf>,
 }
 
-/// Parses the arguments, with these defaults of repetitions and of the left side. None: help is
-/// wanted.
+/// Parses the arguments, with these defaults of repetitions and of the left side. None if help was
+/// requested.
 pub fn parse<C: Case>(
     arguments: impl Iterator<Item = OsString>,
     repetitions: usize,

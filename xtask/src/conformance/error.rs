@@ -1,4 +1,4 @@
-//! Errors of the run. A test that fails is no error but a result.
+//! Defines the errors of `cargo xtask conformance`. A failed test is not an error but a result.
 
 use std::fmt;
 use std::io;
@@ -17,14 +17,14 @@ pub enum ConformanceError {
     Lab(lab::LabError),
     /// This machine cannot make namespaces.
     Missing(lab::Missing),
-    /// The program under test is not there.
+    /// The program under test does not exist.
     NoProgram(PathBuf),
     /// The source has no tests of a release.
     NoTests {
         source: PathBuf,
         release: String,
     },
-    /// A line of a list that is none.
+    /// A line of a list has an invalid format.
     Line {
         path: PathBuf,
         number: usize,

@@ -1,5 +1,5 @@
-//! The expected result of each test, from the lists in `tests/conformance`. They contain names and
-//! reasons, and nothing of the tests themselves.
+//! Reads and writes the expected result of each test, in the lists in `tests/conformance`. The
+//! lists contain names and reasons, and nothing of the tests themselves.
 
 use super::error::ConformanceError;
 use super::trial::Outcome;
@@ -7,7 +7,7 @@ use crate::bench::options::workspace;
 use std::fs;
 use std::path::PathBuf;
 
-/// The releases that have a list, each with the revision whose tests they are.
+/// Releases of HAProxy that have a list, each with the git revision of the tests.
 pub const RELEASES: [(&str, &str); 3] = [("2.6", "v2.6.0"), ("3.2", "v3.2.0"), ("3.4", "v3.4.0")];
 
 /// Expected result of a test.
@@ -45,7 +45,7 @@ impl Expected {
         }
     }
 
-    /// All tests, with what is expected of them.
+    /// Returns all tests with their expected results.
     pub fn tests(&self) -> impl Iterator<Item = (&str, Expectation)> {
         self.lines.iter().filter_map(|line| match line {
             Line::Test(expectation, name, _) => Some((name.as_str(), *expectation)),
@@ -53,7 +53,7 @@ impl Expected {
         })
     }
 
-    /// Writes the list with these results; tests that did not run stay as they are.
+    /// Writes the list with these results; lines of tests that did not run stay unchanged.
     pub fn write(&self, results: &[(String, Outcome)]) -> Result<(), ConformanceError> {
         let text: String = self
             .lines
@@ -67,7 +67,7 @@ impl Expected {
     }
 }
 
-/// The lines of a text; the number of one that is wrong.
+/// Parses the lines of a list; an error is the number of an invalid line.
 fn parse(text: &str) -> Result<Vec<Line>, usize> {
     let line = |(number, text): (usize, &str)| {
         if text.is_empty() || text.starts_with('#') {

@@ -1,4 +1,4 @@
-//! `cargo xtask conformance`: HAProxy's own regression tests with Evenkeel.
+//! Implements `cargo xtask conformance`: runs HAProxy's own regression tests with Evenkeel.
 //!
 //! The tests come from a directory of HAProxy's repository, which is not part of this one, and
 //! varnishtest runs them. `tests/conformance` lists the expected result of each test by name; an

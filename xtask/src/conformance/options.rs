@@ -1,4 +1,4 @@
-//! The command line.
+//! Parses the command line of `cargo xtask conformance`.
 
 use super::error::ConformanceError;
 use super::expected::RELEASES;
@@ -44,7 +44,7 @@ impl Options {
     }
 }
 
-/// Reads the arguments. None: help is wanted.
+/// Parses the arguments; None if help was requested.
 pub fn parse(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<Option<Options>, ConformanceError> {

@@ -1,5 +1,5 @@
-//! The source of the tests: a git directory at the revision of a release, or a checkout. The tests
-//! are unpacked into a scratch directory and never copied into the tree.
+//! Provides the tests from a git directory at the revision of a release, or from a checkout. Tests
+//! from git are unpacked into a scratch directory and never copied into the tree.
 
 use super::error::ConformanceError;
 use super::expected::RELEASES;
@@ -26,7 +26,7 @@ impl Source {
             for_varnishtest(&folder)?;
             return Ok(Source { folder });
         }
-        // An unpacked release without git.
+        // Uses the directory as an unpacked release without git.
         let folder = source.join("reg-tests");
         let found = std::fs::canonicalize(&folder).ok();
         let none = || ConformanceError::NoTests {
@@ -39,8 +39,8 @@ impl Source {
     }
 }
 
-/// Rewrites what only the newer driver understands: of `haproxy` varnishtest knows `-W`
-/// and not `-Ws`, which notifies the service manager as well; a test has none.
+/// Replaces the flag `-Ws` of `haproxy`, which varnishtest does not support, by `-W`. The
+/// difference is the notification of a service manager, which no test has.
 fn for_varnishtest(folder: &Path) -> Result<(), ConformanceError> {
     let entries = |path: &Path| {
         let source = |source| ConformanceError::File {
@@ -60,7 +60,7 @@ fn for_varnishtest(folder: &Path) -> Result<(), ConformanceError> {
             if path.extension().is_none_or(|extension| extension != "vtc") {
                 continue;
             }
-            // A test that is no text has no such line.
+            // Ignores an unreadable test, which has no such line.
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             if !text.contains(" -Ws ") {
                 continue;

@@ -19,9 +19,9 @@ pub enum Outcome {
 
 /// The exit code of a test that skips itself.
 const SKIPPED: i32 = 77;
-/// The longest reason that is shown, bytes.
+/// Maximum length of a shown reason in characters.
 const REASON_BYTES: usize = 160;
-/// Seconds that a test has beyond the driver's own timeout.
+/// Time in seconds that a test gets beyond the driver's own timeout.
 const GRACE_S: u32 = 10;
 
 #[derive(Debug)]
@@ -34,7 +34,8 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Puts the program under test where tests look for it, under the name `haproxy`.
+    /// Links the program under test under the name `haproxy`, and creates the directory of the
+    /// logs.
     pub fn new(
         options: &Options,
         release: &str,
@@ -60,7 +61,7 @@ impl Bench {
         })
     }
 
-    /// Runs a test so many times, on the processor of a job.
+    /// Runs a test this number of times, on the processor of a job.
     pub fn try_often(
         &self,
         name: &str,
@@ -116,7 +117,7 @@ impl Bench {
     }
 }
 
-/// The processor of a job.
+/// Returns the processor of a job.
 fn processor(job: usize) -> usize {
     job % std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

@@ -1,4 +1,4 @@
-//! The cases, and their rows.
+//! Defines the cases of `bench-farm`, and their rows.
 
 use super::crowd::By;
 use super::desktops;
@@ -111,7 +111,7 @@ const REDIRECTED_DEATH: [Row; 3] = deaths([
     "1,000 redirected, a node killed: until all are back",
 ]);
 
-/// The rows of logons, in the order of [`Case::samples`].
+/// Returns the rows of logons, in the order of [`Case::samples`].
 const fn logons(names: [&'static str; 8]) -> [Row; 8] {
     let [
         deviation,
@@ -135,7 +135,7 @@ const fn logons(names: [&'static str; 8]) -> [Row; 8] {
     ]
 }
 
-/// The rows of logons while a node dies, in the same order.
+/// Returns the rows of logons while a node dies, in the order of [`Case::samples`].
 const fn deaths(names: [&'static str; 3]) -> [Row; 3] {
     let [deviation, moved, back] = names;
     [
@@ -159,7 +159,7 @@ fn deviation(storm: &Storm) -> f64 {
     WEIGHTS.into_iter().enumerate().map(of).fold(0.0, f64::max)
 }
 
-/// Users whom two hosts answered.
+/// Returns the number of users who reached more than one host.
 fn two_hosts(storm: &Storm) -> f64 {
     let moved = storm.seen.iter().filter(|one| {
         let first = one.hosts.first();
@@ -168,7 +168,7 @@ fn two_hosts(storm: &Storm) -> f64 {
     moved.count() as f64
 }
 
-/// The median and the 99th percentile of how long clients waited, milliseconds.
+/// Returns the median and the 99th percentile of the clients' waits in milliseconds.
 fn answers(storm: &Storm) -> Vec<f64> {
     let mut took: Vec<Duration> = storm.seen.iter().map(|one| one.took).collect();
     took.sort_unstable();
@@ -205,7 +205,7 @@ mod tests {
         };
         assert_eq!((deviation(&storm), two_hosts(&storm)), (0.0, 0.0));
         assert_eq!(answers(&storm), [7.0, 7.0]);
-        // Five of the first host, whose weight is 50, are at the last one.
+        // Moves five users of the first host, whose weight is 50, to the last one.
         for one in &mut storm.seen[..5] {
             one.hosts.push(9);
         }

@@ -1,4 +1,4 @@
-//! Clients that log on at the same time, and the results of each.
+//! Simulates clients that log on at the same time, and records the results of each.
 
 use super::packets::{self, Person};
 use lab::tls::{TlsClient, TlsOffer};
@@ -19,26 +19,26 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// Clients, half of them at each node.
+/// Number of clients, half of them at each node.
 pub const CLIENTS: u16 = 1_000;
-/// Their addresses, and that of the client 0.
+/// Network of the clients' addresses.
 pub const NETWORK: &str = "10.63.0.0/16";
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 63, 0, 1);
-/// From a connection that failed to the next one.
+/// Pause between a failed connection and the next one.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Timeout of all clients together.
 const SOON: Duration = Duration::from_secs(120);
 /// Timeout of one connection until its response.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
-/// The largest packet that is read.
+/// Maximum length of a packet in bytes.
 const PACKET_MAX: usize = 4_096;
 
-/// How a client transmits its user name.
+/// Way in which a client transmits its user name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum By {
-    /// By the name in its first request, which is routed without a redirection.
+    /// In its first request, which is routed without a redirection.
     Hint,
-    /// Over TLS, and it follows the redirection.
+    /// Over TLS; the client then follows the redirection.
     Redirection,
 }
 
@@ -65,7 +65,7 @@ pub struct Seen {
 struct Crowd {
     plan: Plan,
     tls: Arc<ClientConfig>,
-    /// Clients that got a response, and those that need no other one.
+    /// Number of clients that got a response.
     answered: AtomicUsize,
     settled: AtomicUsize,
     half: mpsc::Sender<()>,
@@ -141,7 +141,7 @@ impl Crowd {
     fn answered(&self) {
         let before = self.answered.fetch_add(1, Ordering::Relaxed);
         if before + 1 == usize::from(CLIENTS) / 2 {
-            // Nobody waits where no node dies.
+            // Ignores an error, because nobody waits for the message if no node dies.
             let _ = self.half.send(());
         }
     }
@@ -188,7 +188,7 @@ pub async fn redirected(
     }
     stream.write_all(&packets::client_info(person)).await?;
     stream.flush().await?;
-    // The end of licensing.
+    // Skips the packet that ends licensing.
     packet(&mut stream).await?;
     let redirection = Redirection::decode(&packet(&mut stream).await?);
     let redirection = redirection.map_err(io::Error::other)?;

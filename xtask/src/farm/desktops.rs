@@ -1,5 +1,5 @@
-//! Real desktops: a host with xrdp and Xvnc, a farm in front of it, and xfreerdp, which connects to
-//! the same session in each way.
+//! Measures real desktops: a host with xrdp and Xvnc, a farm in front of it, and xfreerdp, which
+//! connects to the same session in each way.
 
 use super::crowd;
 use super::table::{Row, Sample, row};
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// Timeout of every wait.
 const SOON: Duration = Duration::from_secs(60);
-/// The first display of sessions: displays are those of the whole machine.
+/// Number of the first display of sessions; display numbers are shared by the whole machine.
 const DISPLAY: &str = "570";
 /// Line that xrdp logs when the display of the session is ready.
 const CONNECTED: &str = "[INFO ] VNC connection complete, connected ok";
@@ -34,7 +34,7 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const DESKTOP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
 const RDP: u16 = 3389;
 
-/// How xfreerdp reaches its session.
+/// Way in which xfreerdp reaches its session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Way {
     /// Directly to the session host, without a farm.
@@ -52,7 +52,7 @@ pub enum Way {
     Restart,
 }
 
-/// In the order of a turn.
+/// All ways in the order of a turn.
 const WAYS: [Way; 8] = [
     Way::Straight,
     Way::Token,
@@ -195,7 +195,7 @@ impl DesktopFixture {
         Some(format!(":{number}"))
     }
 
-    /// Returns the output of a command of ours.
+    /// Runs an `evenkeel` command on the farm's machine; returns its output.
     fn ours(&self, words: &[&str]) -> Result<String, Error> {
         let mut command = Command::new(&self.evenkeel);
         command.args(words);
@@ -268,7 +268,7 @@ impl DesktopFixture {
         spawn(&self.scratch, &self.client, command, "xfreerdp")
     }
 
-    /// A token, as a redirected client gets it.
+    /// Logs on like a redirected client; returns the token of the redirection.
     fn token(&self) -> Result<String, Error> {
         let tls = TlsClient::new_local(&TlsOffer::default())?.config();
         let redirected = self.client.enter(|| {
@@ -299,7 +299,7 @@ impl DesktopFixture {
     }
 }
 
-/// A log that is read from where it ended.
+/// A log file of which only new text is read.
 struct Log {
     path: PathBuf,
     read: usize,

@@ -1,4 +1,4 @@
-//! Simulated session hosts: each accepts and confirms connections, sends its number, and keeps the
+//! Simulates session hosts: each accepts and confirms connections, sends its number, and keeps the
 //! connection open.
 
 use super::crowd::packet;

@@ -1,6 +1,6 @@
-//! `cargo xtask bench-farm`: duration of logons at a farm of remote desktops: 1,000 simulated
-//! clients at two nodes, also while one of them dies, and xfreerdp with xrdp in each way that the
-//! farm supports.
+//! Implements `cargo xtask bench-farm`: measures the duration of logons at a farm of remote
+//! desktops: 1,000 simulated clients at two nodes, also while one of them dies, and xfreerdp with
+//! xrdp in each way that the farm supports.
 //!
 //! Numbers of different runs or machines are never compared.
 
@@ -21,7 +21,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use table::Table;
 
-/// The command, and the markers in docs/benchmarks.md.
+/// Name of the command, and of the markers in docs/benchmarks.md.
 const COMMAND: &str = "bench-farm";
 
 /// Runs the benchmark of the command line.
@@ -55,7 +55,7 @@ fn run(options: &Options) -> Result<bool, Error> {
     Ok(good)
 }
 
-/// From now on this thread leaves the processors to the nodes.
+/// Lowers the priority of this thread, so that the nodes get the processors first.
 fn yields() -> std::io::Result<()> {
     rustix::process::nice(10).map(drop).map_err(Into::into)
 }

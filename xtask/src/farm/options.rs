@@ -1,4 +1,4 @@
-//! The command line of the benchmark.
+//! Parses the command line of `bench-farm`.
 
 use super::case::Case;
 use crate::comparison::Error;
@@ -30,7 +30,7 @@ usage: cargo xtask bench-farm [OPTION...]
 const REPETITIONS: usize = 5;
 const LEFT: &str = "/usr/bin/xfreerdp";
 
-/// Reads the arguments. None: help is wanted.
+/// Parses the arguments; None if help was requested.
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>, Error> {
     options::parse(arguments, REPETITIONS, LEFT)
 }

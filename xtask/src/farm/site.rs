@@ -1,4 +1,5 @@
-//! Two nodes and an arbiter that serve a farm of simulated hosts, and a machine for the clients.
+//! Sets up two nodes and an arbiter that serve a farm of simulated hosts, and a machine for the
+//! clients.
 
 use super::crowd::{self, By, NETWORK, Plan, Seen};
 use super::hosts::Hosts;
@@ -16,10 +17,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The hosts' weights: the users that each should have.
+/// Weights of the hosts: the number of users that each host should have.
 pub const WEIGHTS: [u16; 10] = [50, 60, 70, 80, 90, 100, 110, 120, 150, 170];
 const RDP: u16 = 3389;
-/// The address of the clients' machine at the switch, and that of the first host.
+/// Last byte of the address of the clients' machine.
 const CLIENTS: u8 = 9;
 const FIRST_HOST: u8 = 101;
 /// Timeout of everything but a logon.
@@ -35,7 +36,7 @@ pub struct FarmFixture {
     _files: ScratchDirectory,
 }
 
-/// Decision times that a node reports, microseconds: median, 99th percentile and longest.
+/// Decision times that a node reports in microseconds: median, 99th percentile and maximum.
 pub type Decisions = [f64; 3];
 
 #[derive(Debug)]
@@ -72,7 +73,7 @@ fn configuration(files: &ScratchDirectory) -> Result<String, Error> {
 }
 
 impl FarmFixture {
-    /// Starts it, and waits until both nodes serve the farm.
+    /// Starts the members and hosts, and waits until both nodes serve the farm.
     pub fn start(program: &Path) -> Result<FarmFixture, Error> {
         let ensemble = Ensemble::start(&Side::Evenkeel {
             program: program.to_owned(),

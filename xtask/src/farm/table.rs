@@ -1,4 +1,4 @@
-//! The results of all turns as a table: medians, the worst values, and the targets.
+//! Formats the results of all turns as a table: medians, the worst values, and the targets.
 
 use crate::comparison::{Unit, median, worst};
 use std::fmt::Write;
@@ -8,13 +8,13 @@ use std::fmt::Write;
 pub struct Row {
     pub name: &'static str,
     pub unit: Unit,
-    /// The most that it may be; None: nothing is aimed at.
+    /// Maximum permitted median; None without a target.
     pub target: Option<f64>,
-    /// The row that it is compared with, and how many times that it may take at most.
+    /// Row with which this one is compared, and the maximum permitted ratio to it.
     pub base: Option<(&'static str, Option<f64>)>,
 }
 
-/// A row with this name.
+/// Creates a row without a row to compare with.
 pub const fn row(name: &'static str, unit: Unit, target: Option<f64>) -> Row {
     Row {
         name,
@@ -49,19 +49,20 @@ impl Table {
         }
     }
 
-    /// The median of a row.
+    /// Returns the median of the row with this name.
     fn median_of(&self, name: &str) -> Option<f64> {
         let (_, values) = self.rows.iter().find(|(row, _)| row.name == name)?;
         median(values)
     }
 
-    /// The median of a row divided by that of the row it is compared with.
+    /// Returns the median of a row divided by that of the row it is compared with.
     fn ratio(&self, row: &Row, values: &[f64]) -> Option<f64> {
         let of = self.median_of(row.base?.0).filter(|of| *of > 0.0)?;
         Some(median(values)? / of)
     }
 
-    /// As Markdown, with the median of each row divided by that of the row it is compared with.
+    /// Formats the table as Markdown, with the median of each row divided by that of the row it is
+    /// compared with.
     pub fn markdown(&self) -> String {
         let mut text =
             "| case | median | worst | target | / direct |\n|---|--:|--:|--:|--:|\n".to_owned();

@@ -1,4 +1,4 @@
-//! Test binaries, as cargo reports them.
+//! Builds the test binaries, and lists them as cargo reports them.
 
 use super::error::SuiteError;
 use serde_json::Value;
@@ -30,7 +30,7 @@ pub struct TestBinary {
 }
 
 impl TestBinary {
-    /// The arguments of `cargo test` that run only this one.
+    /// Returns the arguments of `cargo test` that run only this binary.
     pub fn rerun(&self) -> String {
         let target = match self.kind {
             Kind::Library => "--lib".to_owned(),
@@ -59,7 +59,7 @@ impl fmt::Display for TestBinary {
     }
 }
 
-/// The cargo that runs this.
+/// Returns the path of the cargo that runs this task.
 pub fn cargo() -> PathBuf {
     std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
 }
@@ -68,7 +68,7 @@ pub fn cargo() -> PathBuf {
 /// cargo's order.
 ///
 /// # Errors
-/// cargo does not run, or does not build them: it prints why.
+/// cargo cannot be started, or does not build the tests and prints the reason.
 pub fn build(arguments: &[&str]) -> Result<Vec<TestBinary>, SuiteError> {
     let mut command = Command::new(cargo());
     command.arg("test").args(arguments);
@@ -87,7 +87,7 @@ pub fn build(arguments: &[&str]) -> Result<Vec<TestBinary>, SuiteError> {
     read(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// The test binaries among cargo's messages, one a line.
+/// Returns the test binaries among cargo's messages, of which each is a line of JSON.
 fn read(messages: &str) -> Result<Vec<TestBinary>, SuiteError> {
     let mut binaries = Vec::new();
     for line in messages.lines() {
@@ -120,8 +120,8 @@ fn binary(message: &Value) -> Option<TestBinary> {
     })
 }
 
-/// The name in `path+file:///tree/crates/tls#evenkeel-tls@0.1.0`, which is left out where it
-/// is that of the directory.
+/// Returns the name in a package ID such as `path+file:///tree/crates/tls#evenkeel-tls@0.1.0`;
+/// cargo omits the name if it is that of the directory.
 fn package(id: &str) -> &str {
     let (path, version) = id.rsplit_once('#').unwrap_or((id, ""));
     match version.split_once('@') {

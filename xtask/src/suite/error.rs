@@ -1,4 +1,4 @@
-//! Errors of the test runner.
+//! Defines the errors of the test runner `cargo xtask test`.
 
 use std::path::PathBuf;
 use std::process::ExitStatus;

@@ -1,4 +1,5 @@
-//! `cargo xtask test`: every test of the workspace, several test binaries at a time.
+//! Implements `cargo xtask test`: runs every test of the workspace, several test binaries at a
+//! time.
 //!
 //! Most tests wait: for timers of the product, for the boot of a guest, or for the data plane,
 //! which exists once per process. `cargo test` runs one binary after another, with one test per
@@ -22,7 +23,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// Binaries that run at the same time. The scenarios take as long as all others together.
+/// Number of binaries that run at the same time: the scenarios take as long as all others together.
 const BINARIES_AT_ONCE: usize = 2;
 /// The binaries that take longest, which start first: none of them runs alone at the end.
 const LONGEST: [&str; 5] = [SCENARIOS, "driver", "it", "cluster", "role"];
@@ -53,7 +54,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// The arguments of `cargo test` that repeat each binary that failed.
+/// Runs all tests; returns the arguments of `cargo test` that repeat each failed binary.
 fn run(filters: &[OsString]) -> Result<Vec<String>, SuiteError> {
     let mut binaries = binary::build(WORKSPACE)?;
     let place = |binary: &TestBinary| LONGEST.iter().position(|name| *name == binary.name);

@@ -1,5 +1,6 @@
-//! The permitted dependencies between crates. Any other dependency is refused, and so is a crate
-//! without a row. ARCHITECTURE.md has the same table, and a test compares them.
+//! Checks the dependencies between crates against a table of permitted ones. Any other dependency
+//! is refused, and so is a crate without a row. ARCHITECTURE.md has the same table, and a test
+//! compares them.
 
 use super::seams;
 use super::tree::{THIRD_PARTY, output};
@@ -7,8 +8,8 @@ use super::{Finding, TidyError, Wrong};
 use std::path::Path;
 use std::process::Command;
 
-/// Crates by the name of their package without `evenkeel-`, and what each may
-/// know.
+/// Crates by the name of their package without `evenkeel-`, and the crates on which each may
+/// depend.
 const HOUSE: &[(&str, Knows)] = &[
     ("language", Knows::Only(&[])),
     ("protocol", Knows::Only(&[])),
@@ -247,7 +248,7 @@ const BENCHMARKS: &str = "xtask";
 /// Crates on which no other crate may depend.
 const KNOWN_TO_NOBODY: [&str; 4] = ["evenkeel", "xtask", "scenarios", "sample"];
 
-/// A binary with a part of its own, which may know the one without it.
+/// A binary with its own part, and the binary without that part on which it may depend.
 const BINARY: (&str, &str) = ("sample", "evenkeel");
 
 #[derive(Debug)]
@@ -263,11 +264,11 @@ pub(super) struct Arrows {
     pub(super) manifest: String,
     /// A build without tests has the test seams.
     pub(super) has_seams: bool,
-    /// With whether it is for tests only.
+    /// Dependencies, each with whether it is for tests only.
     pub(super) to: Vec<(String, bool)>,
 }
 
-/// Reads all manifests by way of cargo, which knows every form of a dependency.
+/// Reads all manifests through cargo, which parses every form of a dependency.
 pub(super) fn arrows(root: &Path) -> Result<Vec<Arrows>, TidyError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);

@@ -7,12 +7,12 @@ use super::tree::Tree;
 use super::{Finding, Wrong, scan};
 use std::collections::HashMap;
 
-/// A row is a struct literal of such a type, or a row of the macro [`TABLE`].
+/// Ending of the type of a struct literal that is a row.
 const ROW_ENDING: &str = "Row";
 const ROW: &str = "Keyword";
 const TABLE: &str = "rows";
 
-/// The folders of languages where a word means another thing in another place.
+/// Folders of languages in which a word may have different meanings in different places.
 const BY_PLACE: [&str; 5] = [
     "crates/address/src/dialect/",
     "crates/address/src/keyword/",
@@ -21,8 +21,8 @@ const BY_PLACE: [&str; 5] = [
     "crates/farm/src/keyword/",
 ];
 
-/// Rows of one name: the words of their places, none where every place counts as
-/// the same, and where the row is.
+/// Rows of one name: the words of its places (None if all places count as the same), and the
+/// position of the row.
 type Rows<'t> = Vec<(Option<Vec<&'t str>>, String)>;
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
@@ -30,7 +30,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut rows: HashMap<(&str, &str, &str), Rows<'_>> = HashMap::new();
     for (file, code) in tree.rust() {
         let language = BY_PLACE.iter().find(|l| file.path.starts_with(**l));
-        // Tests define keywords of their own.
+        // Skips tests, which define their own keywords.
         if file.path.ends_with("tests.rs") {
             continue;
         }
@@ -131,8 +131,8 @@ fn literal_at(text: &str, start: usize) -> Option<usize> {
     rest.starts_with('"').then_some(text.len() - rest.len())
 }
 
-/// The words of the field `places` of the struct literal behind a type, where it is
-/// a list of names.
+/// Returns the words of the field `places` of the struct literal after a type, if the field is a
+/// list of names.
 fn row_places(code: &str, after_type: usize) -> Option<Vec<&str>> {
     let open = after_type + code[after_type..].find('{')?;
     let end = scan::matching_brace(code, open)?;
@@ -156,7 +156,7 @@ fn row_name(code: &str, after_type: usize) -> Option<usize> {
     let (at, field) = field("name").or_else(|| field("syntax"))?;
     let value = open + at + field.len();
     let rest = code[value..end].trim_start().strip_prefix(':')?;
-    // Blanked up to the comma: a literal. Anything else is somebody's variable.
+    // Accepts only a literal, which is blank up to the comma; other text is a variable.
     rest.trim_start().starts_with(',').then_some(value)
 }
 

@@ -1,6 +1,6 @@
-//! Dependencies between the modules below the root of a crate, from the imports and paths in their
-//! files, without tests. The check resolves names and no types, so a method call on a value is no
-//! dependency.
+//! Reads the dependencies between the modules below the root of a crate, from the imports and paths
+//! in their files, without tests. The check resolves names and no types, so a method call on a
+//! value is no dependency.
 
 use super::tree::Tree;
 use proc_macro2::{TokenStream, TokenTree};
@@ -9,23 +9,24 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{Attribute, ImplItem, Item, ItemMod, ItemUse, Macro, Path, Stmt, UseTree};
 
-/// A crate, seen from its root.
+/// Modules of a crate, and the dependencies between them.
 #[derive(Debug, Default)]
 pub(super) struct Floor {
-    /// Lines of code of each module, tests and blank lines apart; those of the root
-    /// have no name.
+    /// Number of lines of code of each module, without tests and blank lines; the root has an empty
+    /// name.
     pub(super) lines: BTreeMap<String, usize>,
-    /// From which module to which, and how often.
+    /// Number of uses of one module by another.
     pub(super) arrows: BTreeMap<(String, String), usize>,
 }
 
 impl Floor {
-    /// Lines of code of the crate.
+    /// Returns the number of lines of code of the crate.
     pub(super) fn lines_of_code(&self) -> usize {
         self.lines.values().sum()
     }
 
-    /// Modules that know each other by some way, at least two a group.
+    /// Returns the groups of at least two modules that depend on each other, directly or
+    /// indirectly.
     pub(super) fn cycles(&self) -> Vec<BTreeSet<&str>> {
         let mut left: BTreeSet<&str> = self.lines.keys().map(String::as_str).collect();
         let mut cycles = Vec::new();
@@ -58,7 +59,7 @@ impl Floor {
     }
 }
 
-/// Reads all crates under `crates/`, by the names of their folders.
+/// Returns the modules of all crates in `crates/`, by the names of the crates' folders.
 pub(super) fn floors(tree: &Tree) -> BTreeMap<String, Floor> {
     let mut crates: BTreeMap<String, Vec<SourceFile>> = BTreeMap::new();
     for file in &tree.files {
@@ -74,7 +75,7 @@ pub(super) fn floors(tree: &Tree) -> BTreeMap<String, Floor> {
         };
         let mut module: Vec<String> = stem.split('/').map(str::to_owned).collect();
         module.pop_if(|last| matches!(last.as_str(), "mod" | "lib" | "main"));
-        // syn parses every file that compiles.
+        // Skips a file that syn cannot parse, which does not compile either.
         let Ok(syntax) = syn::parse_file(&file.text) else {
             continue;
         };
@@ -90,9 +91,9 @@ pub(super) fn floors(tree: &Tree) -> BTreeMap<String, Floor> {
     crates.into_iter().map(floor).collect()
 }
 
-/// A file, and which module it is.
+/// A parsed file with the path of its module.
 struct SourceFile {
-    /// The way from the root; empty for the root.
+    /// Module path from the root; empty for the root.
     module: Vec<String>,
     syntax: syn::File,
     /// The text without comments and literals.
@@ -153,7 +154,7 @@ fn floor(files: &[SourceFile]) -> Floor {
     floor
 }
 
-/// Reads what a file names of its crate.
+/// Collects the modules that a file names.
 struct Reader<'f> {
     /// Module of the current code, including modules within the file.
     module: Vec<String>,
@@ -192,7 +193,7 @@ impl Reader<'_> {
         self.known.extend(top.cloned());
     }
 
-    /// Skips items that only tests have; returns whether this is one.
+    /// Returns whether an item is for tests only, and records its lines.
     fn skips(&mut self, attributes: &[Attribute], item: &impl Spanned) -> bool {
         let skips = is_for_tests(attributes);
         if skips {
@@ -286,14 +287,14 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
             _ => return false,
         };
         let tokens = tokens.replace(' ', "");
-        // Code for tests of other crates is behind the feature `testing`.
+        // Includes code for tests of other crates, which has the feature `testing`.
         tokens == "test"
             || tokens.starts_with("all(test")
             || tokens == "any(test,feature=\"testing\")"
     })
 }
 
-/// The paths of an import.
+/// Returns the paths of an import.
 fn paths(tree: &UseTree) -> Vec<Vec<String>> {
     match tree {
         UseTree::Path(path) => {
@@ -309,7 +310,7 @@ fn paths(tree: &UseTree) -> Vec<Vec<String>> {
     }
 }
 
-/// The paths that begin with `crate`, `super` or `self` among what a macro is given.
+/// Returns the paths of more than one word among the tokens of a macro call.
 fn paths_of_tokens(tokens: TokenStream) -> Vec<Vec<String>> {
     let (mut found, mut path): (Vec<Vec<String>>, Vec<String>) = Default::default();
     let mut follows = false;

@@ -4,7 +4,7 @@ use super::tree::Tree;
 use super::{Finding, Wrong};
 use std::path::Path;
 
-/// Names under which anything could be put.
+/// Names of modules that say nothing of their content.
 const EMPTY_NAMES: [&str; 8] = [
     "utils", "util", "helpers", "helper", "common", "misc", "part2", "stuff",
 ];
@@ -33,7 +33,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     found
 }
 
-/// Attributes of the file may precede its head.
+/// Returns whether the first line after the attributes of the file is a head.
 fn has_head(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with("#!["));

@@ -1,5 +1,6 @@
-//! Banned phrases: phrases that sound translated, each with the usual term, which users search for.
-//! Messages, manual and docs contain none of them; the number in comments may only decrease.
+//! Detects banned phrases: phrases that sound translated, each with the usual term, which users
+//! search for. Messages, manual and docs contain none of them; the number in comments may only
+//! decrease.
 
 use super::scan;
 use super::tree::{TextFile, Tree};
@@ -107,7 +108,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     found
 }
 
-/// Users read messages and docs; tests quote both.
+/// Returns whether a file is checked: users read messages and docs, and tests may quote both.
 fn is_checked(path: &str) -> bool {
     let is_text = path.ends_with(".rs") || path.ends_with(".md");
     let is_test =
@@ -115,7 +116,7 @@ fn is_checked(path: &str) -> bool {
     is_text && !is_test && !EXCEPTIONS.contains(&path)
 }
 
-/// The crate, or the page itself.
+/// Returns the crate of a file, or the first component of its path.
 fn area(path: &str) -> String {
     let mut parts = path.split('/');
     match (parts.next(), parts.next()) {
@@ -125,7 +126,8 @@ fn area(path: &str) -> String {
     }
 }
 
-/// Literals, comments and pages, and whether only developers read them.
+/// Returns the literals and comments of a file, or the whole page, each with whether only
+/// developers read it.
 fn pieces(file: &TextFile) -> Vec<(Range<usize>, bool)> {
     let Some(code) = &file.code else {
         return vec![(0..file.text.len(), file.path == "ARCHITECTURE.md")];
@@ -137,7 +139,7 @@ fn pieces(file: &TextFile) -> Vec<(Range<usize>, bool)> {
             break;
         }
         let is_comment = file.text[range.clone()].starts_with('/');
-        // Comments of several lines are one text.
+        // Joins the lines of a comment to one text.
         match pieces.last_mut() {
             Some((last, true))
                 if is_comment && file.text[last.end..range.start].trim().is_empty() =>

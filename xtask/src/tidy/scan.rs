@@ -1,12 +1,12 @@
-//! The part of Rust's grammar that the checks need: the ranges of code and of text, and the ends of
-//! functions. Not a parser: the files are expected to compile, and results for others may be wrong.
+//! Implements the part of Rust's grammar that the checks need: the ranges of code and of text, and
+//! the ends of functions. The files are expected to compile; results for others may be wrong.
 
 use std::ops::Range;
 
-/// The text with all comments and literals made blank, byte for byte in the same
-/// place, line ends kept.
+/// Returns the text with all comments and literals replaced by spaces, of the same length, with all
+/// line ends.
 pub(super) fn blank(text: &str) -> String {
-    // Outside of literals everything that matters is ASCII.
+    // Replaces other characters than ASCII, which matter only in literals.
     let mut out: Vec<u8> = text
         .bytes()
         .map(|b| if b.is_ascii() { b } else { b' ' })
@@ -87,7 +87,8 @@ fn string(rest: &[u8]) -> Option<usize> {
     None
 }
 
-/// None when it is no raw string but a raw identifier.
+/// Returns the length of a raw string; the outer None means a raw identifier, the inner one an
+/// unterminated string.
 fn raw_string(rest: &[u8]) -> Option<Option<usize>> {
     let hashes = rest[1..].iter().take_while(|b| **b == b'#').count();
     if rest.get(1 + hashes) != Some(&b'"') {
@@ -100,7 +101,7 @@ fn raw_string(rest: &[u8]) -> Option<Option<usize>> {
     Some(found.map(|at| start + at + end.len()))
 }
 
-/// Zero when it is a lifetime.
+/// Returns the length of a character literal; zero for a lifetime.
 fn character(rest: &[u8]) -> usize {
     let closing = |from: usize| {
         let found = rest.get(from..)?.iter().position(|b| *b == b'\'')?;
@@ -119,7 +120,7 @@ fn is_one(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| text.chars().count() == 1)
 }
 
-/// The words of code and where they are.
+/// Returns the words of code with their positions.
 pub(super) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
     std::iter::from_fn(move || {

@@ -1,5 +1,6 @@
-//! Test seams: environment variables by which tests replace a part of a process. Each is behind the
-//! feature `test-seams`, which only dependencies of tests enable, so no release build reads one.
+//! Checks test seams: environment variables by which tests replace a part of a process. Each must
+//! be behind the feature `test-seams`, which only dependencies of tests enable, so no release build
+//! reads one.
 
 use super::house::Arrows;
 use super::tree::{TextFile, Tree};
@@ -13,7 +14,7 @@ const ATTRIBUTES: [&str; 2] = [
 ];
 /// Beginning of the names of all environment variables of the program.
 const PREFIX: &str = "\"EVENKEEL_";
-/// Where variables for operators are documented.
+/// Page that documents the variables for operators.
 const DOCUMENT: &str = "docs/operations.md";
 /// Variables that a process sets for its successor or its roles.
 const INTERNAL: [&str; 3] = [

@@ -3,8 +3,8 @@
 use super::tree::{TextFile, Tree};
 use super::{Finding, Wrong};
 
-/// Longer sleeps of a test are refused: `lab::eventually` waits for an event, and
-/// `lab::let_pass` says why there is none.
+/// Maximum sleep of a test in milliseconds: `lab::eventually` waits for an event, and
+/// `lab::sleep_in_test` states why there is none.
 const MAX_SLEEP_MS: u64 = 200;
 
 const SLEEP: &str = "thread::sleep(";
@@ -17,7 +17,8 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     tests.flat_map(long_sleeps).collect()
 }
 
-/// The laboratory itself and the programs of xtask measure time.
+/// Returns whether a file contains tests. The crate `lab` and xtask may sleep, because they measure
+/// time.
 fn is_test(path: &str) -> bool {
     let names_tests = path.contains("tests/") || path.ends_with("tests.rs");
     let is_lab = path.starts_with("crates/lab/") || path.starts_with("crates/namespace/");

@@ -1,11 +1,12 @@
-//! The files of the tree: those that git tracks, and new ones that it would track.
+//! Reads the files of the tree: those that git tracks, and new ones that it would track.
 
 use super::TidyError;
 use super::scan;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Sources of others, with changes of ours. `consensus` checks those of openraft.
+/// Directory of modified sources of other projects. The module `consensus` checks those of
+/// openraft.
 pub(super) const THIRD_PARTY: &str = "third-party/";
 
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl TextFile {
         }
     }
 
-    /// The line, from 1, of a position in the text.
+    /// Returns the number, from 1, of the line with a position in the text.
     pub(super) fn line_of(&self, position: usize) -> usize {
         let before = self.text.as_bytes().get(..position).unwrap_or_default();
         1 + before.iter().filter(|b| **b == b'\n').count()
@@ -47,10 +48,9 @@ impl Tree {
         let files = listed
             .iter()
             .map(String::as_str)
-            // Sources of others keep their style, so that patches apply.
+            // Skips the sources of other projects, which keep their style so that patches apply.
             .filter(|path| !path.starts_with(THIRD_PARTY))
-            // A file that was deleted is still listed; one that is not text is
-            // nobody's prose.
+            // Skips deleted files, which are still listed, and files that are not text.
             .filter_map(|path| Some((path, std::fs::read_to_string(root.join(path)).ok()?)))
             .map(|(path, text)| TextFile::new(path, text))
             .collect();
@@ -72,7 +72,7 @@ impl Tree {
         &self.root
     }
 
-    /// Files of Rust, with their code.
+    /// Returns the Rust files with their code.
     pub(super) fn rust(&self) -> impl Iterator<Item = (&TextFile, &str)> {
         self.files
             .iter()

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 /// Files that Cargo compiles without a declaration.
 const ROOTS: [&str; 3] = ["lib.rs", "main.rs", "build.rs"];
-/// Folders in which each file is a program or test binary of its own.
+/// Folders in which each file is a separate program or test binary.
 const FOLDERS_OF_ROOTS: [&str; 3] = ["examples/", "benches/", "fuzz/"];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
@@ -58,8 +58,8 @@ fn position(path: &str) -> (String, String) {
     (folder.to_owned(), name.to_owned())
 }
 
-/// Folders whose files the declarations of a file may mean: its own folder for `mod.rs` and roots,
-/// otherwise the folder of its name.
+/// Returns the folders whose files the declarations of a file may name: its own folder for `mod.rs`
+/// and roots, otherwise the folder of its name.
 fn scopes(path: &str) -> Vec<String> {
     let stem = path.strip_suffix(".rs").unwrap_or(path);
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -69,7 +69,7 @@ fn scopes(path: &str) -> Vec<String> {
     vec![stem.to_owned()]
 }
 
-/// Returns the names of `mod name;`.
+/// Returns the names of all declarations `mod name;`.
 fn declarations(code: &str) -> Vec<String> {
     let words: Vec<(usize, &str)> = scan::words(code).collect();
     words

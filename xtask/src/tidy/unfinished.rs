@@ -1,4 +1,4 @@
-//! Detects macros for unfinished code.
+//! Detects macros for unfinished code and debug output.
 
 use super::tree::Tree;
 use super::{Finding, Wrong, scan};

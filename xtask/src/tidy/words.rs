@@ -41,7 +41,8 @@ fn own_paths(file: &TextFile, found: &mut Vec<Finding>) {
     }
 }
 
-/// Not the middle of a longer path or address.
+/// Returns whether a path begins at this position, and not in the middle of a longer path or
+/// address.
 fn begins_path(text: &str, at: usize) -> bool {
     let before = text[..at].chars().next_back();
     before.is_none_or(|c| !c.is_alphanumeric() && !"/._-}".contains(c))

@@ -1,4 +1,4 @@
-//! The cases: the loads of fio, and the values that are measured.
+//! Defines the cases of `bench-volume`: the loads of fio, and the values that are measured.
 
 use super::fio::Numbers;
 use super::table::Unit;
@@ -66,7 +66,7 @@ impl Case {
         }
     }
 
-    /// The rows that a turn fills.
+    /// Returns the rows that a turn fills.
     pub fn rows(self, numbers: &Numbers) -> Vec<(&'static str, Unit, f64)> {
         let pair = numbers.write_p50_us + numbers.flush_p50_us;
         match self {
@@ -130,7 +130,7 @@ impl Case {
         }
     }
 
-    /// The row of the CPU time of the servers for an operation; none where operations are long.
+    /// Returns the row of the servers' CPU time per operation; None for cases with long operations.
     pub fn processor_row(self) -> Option<&'static str> {
         match self {
             Case::Flush1 => Some("CPU of all servers for a 4 KiB write and its flush, depth 1"),

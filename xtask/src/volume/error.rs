@@ -1,4 +1,4 @@
-//! Errors of the comparison.
+//! Defines the errors of `bench-volume`.
 
 use crate::{cluster, comparison};
 use std::fmt;
@@ -7,9 +7,9 @@ use std::fmt;
 #[derive(Debug)]
 pub enum VolumeBenchError {
     Comparison(comparison::Error),
-    /// The members of our cluster.
+    /// An error of the members of Evenkeel's cluster.
     Cluster(Box<cluster::Error>),
-    /// Turns without a length, or too long ones.
+    /// The duration of a turn is zero or too long.
     Seconds {
         most: u32,
     },

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Bytes of a volume: as much as fio uses of it.
+/// Size of a volume in MiB, all of which fio uses.
 pub const SIZE_MIB: u64 = 256;
 
 /// Access of fio to a volume.
@@ -57,13 +57,13 @@ impl Target {
         Ok(host.run(command)?)
     }
 
-    /// Writes the whole volume once: a turn measures no allocation.
+    /// Writes the whole volume once, so that no turn measures the allocation of blocks.
     pub fn fill(&self, host: &LabHost) -> Result<(), VolumeBenchError> {
         let arguments = ["--rw=write", "--bs=1m", "--iodepth=4", "--end_fsync=1"];
         self.fio(host, &arguments).map(drop)
     }
 
-    /// Runs a case for that many seconds.
+    /// Runs a case for this number of seconds.
     pub fn run(
         &self,
         host: &LabHost,

@@ -1,6 +1,6 @@
-//! Two copies by hand: the minimal cost of a write on two machines. A client writes 4 KiB to a file
-//! and sends it to the other machine; both have it on stable storage before the next write. There
-//! is no NBD, no order between clients, and no handling of failures.
+//! Measures two copies by hand: the minimal cost of a write on two machines. A client writes 4 KiB
+//! to a file and sends it to the other machine; both have it on stable storage before the next
+//! write. There is no NBD, no order between clients, and no handling of failures.
 
 use super::error::VolumeBenchError;
 use super::fio::{Numbers, SIZE_MIB};
@@ -26,7 +26,7 @@ pub struct Hand {
     scratch: ScratchDirectory,
 }
 
-/// Opens both files, written once.
+/// Creates the machines, and writes both files once.
 pub fn start() -> Result<Side, VolumeBenchError> {
     let (lab, near, far) = machines()?;
     let scratch = ScratchDirectory::new()?;
@@ -58,7 +58,7 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Vo
 }
 
 impl Hand {
-    /// Writes for that many seconds.
+    /// Writes for this number of seconds.
     pub fn run(&self, seconds: u32) -> Result<Numbers, VolumeBenchError> {
         let at = SocketAddr::from(([10, 63, 0, 2], PORT));
         let listener = self.far.tcp_listen(at);
@@ -89,7 +89,7 @@ fn open(path: &Path) -> std::io::Result<File> {
     File::options().read(true).write(true).open(path)
 }
 
-/// Writes for that time, and returns the duration of each write in microseconds.
+/// Writes for this time; returns the duration of each write in microseconds.
 fn write(mut stream: TcpStream, path: &Path, time: Duration) -> std::io::Result<Vec<f64>> {
     stream.set_nodelay(true)?;
     let file = open(path)?;

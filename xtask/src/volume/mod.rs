@@ -1,5 +1,5 @@
-//! `cargo xtask bench-volume`: volumes compared with nbdkit, QEMU's quorum driver and GlusterFS, in
-//! turn within one run, on the same disk.
+//! Implements `cargo xtask bench-volume`: compares volumes with nbdkit, QEMU's quorum driver and
+//! GlusterFS, in turn within one run, on the same disk.
 //!
 //! Numbers of different runs or machines are never compared.
 
@@ -22,7 +22,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use table::{Table, Unit};
 
-/// The command, and the markers in docs/benchmarks.md.
+/// Name of the command, and of the markers in docs/benchmarks.md.
 const COMMAND: &str = "bench-volume";
 
 /// Runs the comparison of the command line.
@@ -34,7 +34,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 /// Function that starts a side.
 type Start = fn(&Path) -> Result<Side, VolumeBenchError>;
 
-/// Returns the sides for volumes with that many copies. The last one is ours.
+/// Returns the sides for volumes with this number of copies. The last one is Evenkeel.
 fn sides(copies: u8) -> Vec<(&'static str, Start)> {
     match copies {
         1 => vec![
@@ -68,8 +68,8 @@ fn run(options: &Options) -> Result<bool, VolumeBenchError> {
     Ok(good)
 }
 
-/// Runs all sides with that many copies in all cases. A missing peer is skipped with a note; ours
-/// must be present.
+/// Runs all sides with this number of copies in all cases. A missing peer is skipped with a note;
+/// Evenkeel must be present.
 fn compare(options: &Options, copies: u8, good: &mut bool) -> Table {
     let sides = sides(copies);
     let mut table = Table::new(sides.iter().map(|(label, _)| *label).collect());
@@ -125,7 +125,7 @@ fn compare(options: &Options, copies: u8, good: &mut bool) -> Table {
     table
 }
 
-/// The first line of what a program prints of its version.
+/// Returns the first line of the output of `--version`.
 fn version(program: &str) -> Option<String> {
     let output = Command::new(program).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);

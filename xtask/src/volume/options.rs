@@ -1,4 +1,4 @@
-//! The command line of the comparison.
+//! Parses the command line of `bench-volume`.
 
 use super::case::Case;
 use super::error::VolumeBenchError;
@@ -28,10 +28,10 @@ usage: cargo xtask bench-volume [OPTION...]
   --write             write the table to docs/benchmarks.md
 ";
 
-/// Default and maximum number of turns.
+/// Default number of turns of each case.
 const ROUNDS: usize = 5;
 const ROUNDS_MAX: usize = 1000;
-/// Default and maximum duration of a turn in seconds; a longer one is ended.
+/// Default duration of a turn in seconds.
 const SECONDS: u32 = 3;
 const SECONDS_MAX: u32 = 20;
 
@@ -46,7 +46,7 @@ pub struct Options {
     document: Option<PathBuf>,
 }
 
-/// Reads the arguments. None: help is wanted.
+/// Parses the arguments; None if help was requested.
 pub fn parse(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<Option<Options>, VolumeBenchError> {

@@ -1,4 +1,4 @@
-//! Evenkeel's volumes: with one copy, and with two copies on two nodes of a cluster.
+//! Starts Evenkeel's volumes: with one copy, and with two copies on two nodes of a cluster.
 
 use super::error::VolumeBenchError;
 use super::fio::{SIZE_MIB, Target};
@@ -17,7 +17,7 @@ fn uri(runtime: &Path) -> Target {
     Target::Nbd(format!("nbd+unix:///bench?socket={}", socket.display()))
 }
 
-/// A volume with one copy.
+/// Starts a volume with one copy.
 pub fn single(program: &Path) -> Result<Side, VolumeBenchError> {
     let lab = Lab::new("bench")?;
     let host = lab.host("single")?;
@@ -53,7 +53,7 @@ pub fn single(program: &Path) -> Result<Side, VolumeBenchError> {
     })
 }
 
-/// A volume with two copies, used at its owner.
+/// Starts a volume with two copies, whose client is at the owner.
 pub fn pair(program: &Path) -> Result<Side, VolumeBenchError> {
     // Both nodes use the same path, and each mounts its own directory there.
     let (shared, files) = (ScratchDirectory::new()?, ScratchDirectory::new()?);

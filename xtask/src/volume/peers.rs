@@ -1,5 +1,5 @@
-//! The peers of the comparison: nbdkit, QEMU's quorum driver, and GlusterFS. Each runs in its own
-//! namespaces and directories, and changes nothing on the host.
+//! Starts the peers of the comparison: nbdkit, QEMU's quorum driver, and GlusterFS. Each runs in
+//! its own namespaces and directories, and changes nothing on the host.
 
 use super::error::VolumeBenchError;
 use super::fio::{SIZE_MIB, Target};
@@ -23,7 +23,7 @@ fn installed(program: &'static str) -> Result<(), VolumeBenchError> {
         .ok_or(VolumeBenchError::NotInstalled(program))
 }
 
-/// An empty file as large as a volume.
+/// Creates an empty file of the size of a volume.
 fn image(scratch: &ScratchDirectory, name: &str) -> Result<PathBuf, VolumeBenchError> {
     let path = scratch.path().join(name);
     let made = File::create(&path).and_then(|file| file.set_len(SIZE_MIB << 20));
@@ -38,7 +38,7 @@ fn image(scratch: &ScratchDirectory, name: &str) -> Result<PathBuf, VolumeBenchE
     }
 }
 
-/// nbdkit with a file, through the page cache, or past it as far as it can.
+/// Starts nbdkit with a file; `caches`: with the page cache, otherwise with `cache=none`.
 pub fn nbdkit(caches: bool) -> Result<Side, VolumeBenchError> {
     installed(NBDKIT)?;
     let lab = Lab::new("bench")?;
@@ -64,7 +64,7 @@ pub fn nbdkit(caches: bool) -> Result<Side, VolumeBenchError> {
     })
 }
 
-/// Two machines on a switch.
+/// Creates two machines on a switch.
 pub fn machines() -> Result<(Lab, LabHost, LabHost), VolumeBenchError> {
     let lab = Lab::new("bench")?;
     let lan = lab.switch("lan")?;
@@ -74,10 +74,10 @@ pub fn machines() -> Result<(Lab, LabHost, LabHost), VolumeBenchError> {
     Ok((lab, near, far))
 }
 
-/// The address of the second of them.
+/// Address of the second machine of [`machines`].
 pub const FAR: &str = "10.63.0.2";
 
-/// QEMU's quorum driver: a write is acknowledged when a local file and a remote NBD export
+/// Starts QEMU's quorum driver: a write is acknowledged when a local file and a remote NBD export
 /// have it.
 pub fn quorum() -> Result<Side, VolumeBenchError> {
     installed(NBDKIT)?;
@@ -121,7 +121,7 @@ pub fn quorum() -> Result<Side, VolumeBenchError> {
     })
 }
 
-/// Setup of GlusterFS in its own mount namespace. `$1` is its directory.
+/// Script that sets up GlusterFS in its own mount namespace. `$1` is its directory.
 const GLUSTER_SCRIPT: &str = r#"
 set -e
 for part in lib log run 1 2 3 volume; do mkdir -p "$1/$part"; done
@@ -143,7 +143,8 @@ touch "$1/volume/ready" "$1/ready"
 wait
 "#;
 
-/// A volume of GlusterFS with three bricks on one host, one of them an arbiter, through FUSE.
+/// Starts a volume of GlusterFS with three bricks on one host, one of them an arbiter, through
+/// FUSE.
 pub fn gluster() -> Result<Side, VolumeBenchError> {
     installed(GLUSTER)?;
     let (lab, near, _) = machines()?;

@@ -1,4 +1,4 @@
-//! A volume under comparison: its servers, and the location of its client.
+//! Controls a volume under comparison: runs its client, and measures its servers.
 
 use super::case::Case;
 use super::error::VolumeBenchError;
@@ -12,19 +12,19 @@ use std::fs::{self, File};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Time in which a volume must be served.
+/// Timeout of the start, until a volume is served.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Ticks of CPU time a second, as the kernel counts them for programs.
+/// Number of ticks of CPU time per second, as the kernel reports them.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 #[derive(Debug)]
 pub enum Servers {
-    /// All that runs on these hosts: some programs leave their process group.
+    /// All processes on these hosts, because some programs leave their process group.
     Hosts(Vec<LabHost>),
-    /// Our volume role below one supervisor.
+    /// Evenkeel's volume role below one supervisor.
     Role(LabProcess),
-    /// Our volume roles of a cluster.
+    /// Evenkeel's volume roles of a cluster.
     Roles(Box<Ensemble>),
 }
 
@@ -46,7 +46,7 @@ pub struct Side {
 }
 
 impl Side {
-    /// Runs a case. None: this side has nothing like it.
+    /// Runs a case; None if this side does not support the case.
     pub fn run(&self, case: Case, seconds: u32) -> Result<Option<Turn>, VolumeBenchError> {
         let before = self.ticks();
         let numbers = match &self.client {
@@ -63,7 +63,7 @@ impl Side {
         }))
     }
 
-    /// Writes the whole volume once.
+    /// Writes the whole volume once, except by hand, where that is done already.
     pub fn fill(&self) -> Result<(), VolumeBenchError> {
         match &self.client {
             Client::Fio(host, target) => target.fill(host),
@@ -71,12 +71,13 @@ impl Side {
         }
     }
 
-    /// The CPU time of its servers so far.
+    /// Returns the CPU time of the servers so far in ticks.
     fn ticks(&self) -> u64 {
         self.pids().into_iter().filter_map(ticks).sum()
     }
 
-    /// Anonymous resident memory of the largest role, MiB; None where it is not ours.
+    /// Returns the anonymous resident memory of the largest role in MiB; None for other programs
+    /// than Evenkeel.
     pub fn memory(&self) -> Option<f64> {
         let is_ours = !matches!(self.servers, Servers::Hosts(_));
         let of = |pid| field(pid, "RssAnon:");
@@ -105,7 +106,7 @@ impl Side {
 #[derive(Clone, Copy, Debug)]
 pub struct Turn {
     pub numbers: Numbers,
-    /// CPU time of the servers for an operation, microseconds.
+    /// CPU time of the servers per operation in microseconds.
     pub processor_us: Option<f64>,
 }
 
@@ -120,7 +121,7 @@ fn is_role(pid: Pid) -> bool {
 /// Returns the user and system time of all threads.
 fn ticks(pid: Pid) -> Option<u64> {
     let stat = read(pid, "stat")?;
-    // pid (name) and the fields from the third on: the name may hold anything.
+    // Skips the process ID and the name, which may contain any characters.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
     let mut next = || fields.next()?.parse::<u64>().ok();
     Some(next()? + next()?)
@@ -132,7 +133,7 @@ fn field(pid: Pid, name: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// Starts a program whose output is kept.
+/// Starts a program on a host, with its output in a file.
 pub fn spawn(
     host: &LabHost,
     scratch: &ScratchDirectory,
@@ -151,7 +152,7 @@ pub fn spawn(
     Ok(host.spawn(command)?)
 }
 
-/// Waits for something that a program is to do.
+/// Waits until a condition holds; the error contains the output of the program.
 pub fn ready(
     label: &str,
     scratch: &ScratchDirectory,

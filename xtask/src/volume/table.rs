@@ -1,4 +1,5 @@
-//! The results of each side as tables: medians, and the ratios between Evenkeel and each peer.
+//! Formats the results of each side as tables: medians, and the ratios between Evenkeel and each
+//! peer.
 
 use crate::comparison::median;
 use std::fmt::Write;
@@ -24,7 +25,7 @@ struct Row {
     values: Vec<Vec<f64>>,
 }
 
-/// The rows of some sides, of which the last one is ours.
+/// Rows with the numbers of some sides, of which the last one is Evenkeel.
 #[derive(Debug)]
 pub struct Table {
     sides: Vec<&'static str>,
@@ -56,8 +57,8 @@ impl Table {
         self.rows[at].values[side].push(value);
     }
 
-    /// As Markdown, which is also readable at a terminal: medians, and behind that of a peer
-    /// how many times better ours is.
+    /// Formats the table as Markdown: the medians, and after that of a peer how many times better
+    /// Evenkeel is.
     pub fn markdown(&self) -> String {
         let (peers, ours) = self.sides.split_at(self.sides.len().saturating_sub(1));
         let mut text = "| case |".to_owned();
