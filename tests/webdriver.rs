@@ -137,8 +137,8 @@ impl Browser {
         }
     }
 
-    /// Presses keys one after the other, wherever the focus is, while `held` is down; a line feed is
-    /// the Enter key.
+    /// Presses keys one after the other, wherever the focus is, while `held` is down; a line feed
+    /// is the Enter key.
     pub fn press(&self, held: Option<&str>, text: &str) {
         let action = |kind: &str, key: &str| json!({ "type": kind, "value": key });
         let letters = text.chars().map(|one| match one {

@@ -23,7 +23,8 @@ boot lan
 \tmachine node7 mac 52:54:00:00:00:07 address 10.60.0.107 image root
 ";
 
-/// Reads a sector by the BIOS, again and again: a dot on the serial port for each, `E` for an error.
+/// Reads a sector by the BIOS, again and again: a dot on the serial port for each, `E` for an
+/// error.
 const BOOT_SECTOR: &[u8] = &[
     0xfb, // sti
     0x31, 0xc0, // xor ax, ax
@@ -237,7 +238,7 @@ fn a_machine_whose_node_loses_its_power_in_the_middle_of_a_file_boots_from_the_o
 fn disk(scratch: &ScratchDirectory) -> String {
     let mut disk = vec![0; 16 << 20];
     disk[..BOOT_SECTOR.len()].copy_from_slice(BOOT_SECTOR);
-    // One partition over the whole disk, from which iPXE derives the geometry, and the boot
+    // A partition over the whole disk, from which iPXE derives the geometry, and the boot
     // signature.
     disk[446..462].copy_from_slice(&[
         0x80, 0, 2, 0, 0x83, 0x0f, 0x3f, 0x1f, 1, 0, 0, 0, 0xff, 0x7f, 0, 0,

@@ -48,8 +48,8 @@ fn json(pair: &Pair, node: &str, words: &[&str]) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// Each node lists each client with its address and its node, and what it booted at alpha, and the leases of both
-/// nodes are as many as the clients.
+/// Each node lists each client with its address and its node, and what it booted at alpha, and the
+/// leases of both nodes are as many as the clients.
 #[track_caller]
 fn all_are_listed(pair: &Pair, clients: &[Client], addresses: &[String]) {
     let mut listed = Vec::new();

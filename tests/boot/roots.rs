@@ -13,8 +13,8 @@ const RANGE: &str = "\trange 10.20.0.100 10.20.0.109\n";
 const MACHINE: &str = "\tmachine node7 mac 52:54:00:00:00:07 address 10.20.0.107 image root\n";
 /// Output of the boot disk on the serial port.
 const WORDS: &[u8] = b"this disk came over the network\r\nbooted: by its boot sector\r\n\0";
-/// Reads the next sector to 0x7e00 by the BIOS, writes it to the one behind it, and prints what it reads
-/// from there.
+/// Reads the next sector to 0x7e00 by the BIOS, writes it to the one behind it, and prints what it
+/// reads from there.
 const BOOT_SECTOR: &[u8] = &[
     0xfa, // cli
     0x31, 0xc0, // xor ax, ax
@@ -48,8 +48,8 @@ const BOOT_SECTOR: &[u8] = &[
 fn disk() -> Vec<u8> {
     let mut disk = vec![0; 16 << 20];
     disk[..BOOT_SECTOR.len()].copy_from_slice(BOOT_SECTOR);
-    // One partition over the whole disk, from which iPXE derives the geometry (16 heads, 63
-    // sectors), and the boot signature.
+    // A partition over the whole disk, from which iPXE derives the geometry (16 heads, 63 sectors),
+    // and the boot signature.
     disk[446..462].copy_from_slice(&[
         0x80, 0, 2, 0, 0x83, 0x0f, 0x3f, 0x1f, 1, 0, 0, 0, 0xff, 0x7f, 0, 0,
     ]);
@@ -106,7 +106,8 @@ fn a_disk_with_an_overlay_is_as_it_was_at_each_boot() {
     }
 }
 
-/// Drivers of the machine, each behind those that it needs; some kernels have some of them built in.
+/// Drivers of the machine, each behind those that it needs; some kernels have some of them built
+/// in.
 const MODULES: [&str; 9] = [
     "virtio",
     "virtio_ring",

@@ -55,7 +55,7 @@ fn a_cluster_of_five_survives_two_and_replaces_one_that_died() {
     serve(&site, &[&site.alpha, &site.beta, &gamma, &delta], "one");
     gamma.apply(&plain("two"), &["--now"]).well();
     serve(&site, &[&site.alpha, &site.beta, &gamma, &delta], "two");
-    // One member dies permanently, then the arbiter as well: three of five are left.
+    // A member dies permanently, then the arbiter as well: three of five are left.
     delta.kill();
     site.arbiter.kill();
     let left = [&site.alpha, &site.beta, &gamma];

@@ -45,7 +45,7 @@ fn no_partition_of_the_members_fails_a_request() {
         drop(faults);
         site.healed();
     }
-    // One way only: members that receive nothing, and members from which nothing arrives.
+    // Only in one direction: members that receive nothing, and members from which nothing arrives.
     for (from, to) in [(a, b), (b, a), (a, c), (c, b)] {
         let fault = site.back.one_way(from, to).unwrap();
         lab::sleep_in_test(SHAPE_TIME, "a partition lasts");
@@ -93,8 +93,8 @@ fn isolated_node_serves_its_clients() {
         let failed = crate::cluster::site::failed(own);
         assert!(own.len() > 10 && failed.is_empty(), "{failed:?}");
     }
-    // Both serve one version, and one has the address. A version is rolled back if its first node takes
-    // the address over meanwhile, which it may still do here.
+    // Both serve one version, and one has the address. A version is rolled back if its first node
+    // takes the address over meanwhile, which it may still do here.
     let is_applied = || site.apply("two").good;
     assert!(eventually(SOON, is_applied), "{}", site.tell());
     assert!(

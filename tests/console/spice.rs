@@ -75,7 +75,8 @@ fn draws(browser: &Browser) {
     assert!(eventually(SOON, is_drawn), "{}", browser.text());
 }
 
-/// Types words into the display until the guest has them. QEMU keeps few keys for a guest that is slow.
+/// Types words into the display until the guest has them. QEMU keeps few keys for a guest that is
+/// slow.
 fn types(browser: &Browser, console: &Console, words: &str) {
     browser.wait_for("document.activeElement === document.querySelector('#screen canvas')");
     let log = || console.command(&["guest", "log", "mail"]);
@@ -128,7 +129,8 @@ fn an_operator_uses_a_display_by_spice_and_the_next_one_hears_who() {
     let complaints = browser.complaints();
     assert!(!complaints.iter().any(forbidden), "{complaints:?}");
 
-    // A message that is not passed to a guest ends the display, the page says which one, and connects again.
+    // A message that is not passed to a guest ends the display, the page says which one, and
+    // connects again.
     browser.run(FORBIDDEN);
     browser.wait_for(
         "said.some((words) => words.includes('not forwarded to guests (type 200, channel 3)'))",

@@ -36,7 +36,7 @@ fn power_cuts_of_all_machines_lose_nothing_that_was_flushed() {
         for name in machines {
             volumes.site.machine_mut(name).start();
         }
-        // One power cut out of four follows another one before the copies are in sync.
+        // A power cut out of four follows another one before the copies are in sync.
         if random.percent(75) || cut == cuts {
             volumes.holds_what_was_flushed(&mut logs);
             let flushed: Vec<_> = logs.iter().map(Log::flushed).collect();

@@ -2,13 +2,14 @@
 //! or TLS with the certificates of the cluster.
 //!
 //! - [`TrustedNodes`] describes the nodes of the cluster.
-//! - [`GreetingConnection`] is a connection during the handshake and the greetings: it blocks, with a
-//!   deadline.
+//! - [`GreetingConnection`] is a connection during the handshake and the greetings: it blocks, with
+//!   a deadline.
 //! - [`NodeConnection`] is a connection after the greetings: it never blocks.
-//! - [`ConnectionPermission`] ends a connection when the cluster no longer accepts the node at the other end.
+//! - [`ConnectionPermission`] ends a connection when the cluster no longer accepts the node at the
+//!   other end.
 //! - [`Relay`] forwards bytes between a connection and a local stream, without inspecting them.
 //!
-//! This crate knows nothing about the protocols on a connection.
+//! The crate knows nothing about the protocols on a connection.
 
 mod bonds;
 mod bytes;

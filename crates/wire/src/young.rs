@@ -1,6 +1,6 @@
 //! Establishes a new connection: the TLS handshake, and then the greetings that its user exchanges.
-//! It blocks, with a deadline; [`GreetingConnection::into_connection`] makes the connection that
-//! does not.
+//! The connection blocks, with a deadline; [`GreetingConnection::into_connection`] makes the
+//! connection that does not.
 
 use crate::{ConnectionPermission, NodeConnection, TrustedNodes};
 use rustls::pki_types::ServerName;

@@ -1,8 +1,8 @@
 //! Runs the clients in front of the proxies: a fixed number of requests over a fixed number of
 //! connections, each verified.
 //!
-//! One thread (the caller's), edge-triggered epoll, no allocation per request. The clients never
-//! pipeline and never retry: the first wrong response ends the case.
+//! A single thread (the caller's), edge-triggered epoll, no allocation per request. The clients
+//! never pipeline and never retry: the first wrong response ends the case.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;

@@ -283,7 +283,7 @@ impl LoadGenerator for Clients<'_> {
     }
 }
 
-/// One side in a round of traffic.
+/// A side in a round of traffic.
 struct Lane<'s, L> {
     // Declared before the proxy, so that clients disconnect before it ends.
     clients: L,

@@ -1,9 +1,9 @@
 //! Runs the clients over TLS: handshakes, requests over persistent connections, and HTTP/2, each
 //! verified.
 //!
-//! One thread (the caller's), edge-triggered epoll, rustls. The proxy's CPU time is measured, so
-//! these clients need not be fast. They report exactly which version, cipher suite and group were
-//! negotiated, and whether a session was resumed.
+//! A single thread (the caller's), edge-triggered epoll, rustls. The proxy's CPU time is measured,
+//! so these clients need not be fast. They report exactly which version, cipher suite and group
+//! were negotiated, and whether a session was resumed.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};

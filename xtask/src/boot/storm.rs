@@ -113,8 +113,8 @@ impl Storm {
         let (server, machines) = (lab.host("server")?, lab.host("machines")?);
         lan.attach(&server)?.address("10.20.0.1/15")?;
         lan.attach(&machines)?.address("10.20.0.2/15")?;
-        // Gives the addresses of all machines to a single network card, so that the server needs one
-        // entry in the neighbour table, which all namespaces of this computer share.
+        // Gives the addresses of all machines to a single network card, so that the server needs
+        // one entry in the neighbour table, which all namespaces of this computer share.
         machines.ip(&["route", "add", "local", "10.21.0.0/16", "dev", "lo"])?;
         server.ip(&["route", "add", "10.21.0.0/16", "via", "10.20.0.2"])?;
         let scratch = ScratchDirectory::new()?;

@@ -1,9 +1,9 @@
 //! Implements an HTTP client: sends each request when it is due, over a kept connection or a new
 //! one each.
 //!
-//! It never retries: a sent request gets a response, or has failed. A kept connection
-//! that ends without a request in progress is counted separately: as announced if the
-//! last response contained `Connection: close`.
+//! The client never retries: a sent request gets a response, or has failed. A kept connection that
+//! ends without a request in progress is counted separately: as announced if the last response
+//! contained `Connection: close`.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;

@@ -84,8 +84,8 @@ impl FarmFixture {
             let address = format!("10.62.0.{number}/24");
             farm.ip(&["address", "add", &address, "dev", "eth0"])?;
         }
-        // Gives the addresses of all clients to a single network card, so that a node needs one entry
-        // in its neighbour table.
+        // Gives the addresses of all clients to a single network card, so that a node needs one
+        // entry in its neighbour table.
         clients.ip(&["route", "add", "local", NETWORK, "dev", "lo"])?;
         for member in ensemble.members.iter().filter(|member| member.node) {
             member.host.route(NETWORK, &format!("10.62.0.{CLIENTS}"))?;

@@ -1,6 +1,7 @@
-//! Checks that the sources of consensus are those that a maintainer reviewed: `third-party/openraft`,
-//! and the packages of `Cargo.lock` that only they use. `docs/consensus.md` records their digest, and
-//! says what a review is. The digest detects a change; it does not say whether the change is right.
+//! Checks that the sources of consensus are those that a maintainer reviewed:
+//! `third-party/openraft`, and the packages of `Cargo.lock` that only they use. `docs/consensus.md`
+//! records their digest, and says what a review is. The digest detects a change; it does not say
+//! whether the change is right.
 
 use super::tree::{self, Tree};
 use super::{Finding, TidyError, Wrong};
@@ -12,8 +13,8 @@ const REVIEW: &str = "docs/consensus.md";
 const SOURCES: &str = "third-party/openraft";
 const LOCK: &str = "Cargo.lock";
 
-/// Packages that take part in consensus. Those in `SOURCES` have no checksum in the lock file, unless
-/// somebody replaced them with published ones.
+/// Packages that take part in consensus. Those in `SOURCES` have no checksum in the lock file,
+/// unless somebody replaced them with published ones.
 const PACKAGES: [&str; 12] = [
     "anyerror",
     "backoff-series",

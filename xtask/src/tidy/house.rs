@@ -311,7 +311,8 @@ fn has_seams(package: &serde_json::Value) -> bool {
         || of_product.any(|dependency| names_seams(&dependency["features"]))
 }
 
-/// Returns whether a dependency is a crate of this repository: sources of others count as published.
+/// Returns whether a dependency is a crate of this repository: sources of others count as
+/// published.
 fn is_ours(path: &serde_json::Value) -> bool {
     path.as_str()
         .is_some_and(|path| !path.contains(&format!("/{THIRD_PARTY}")))

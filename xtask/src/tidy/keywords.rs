@@ -80,7 +80,8 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     found
 }
 
-/// Returns the rows of a macro call at `at`: their type, the position of the syntax, and the places.
+/// Returns the rows of a macro call at `at`: their type, the position of the syntax, and the
+/// places.
 fn table_rows<'t>(
     text: &str,
     code: &'t str,

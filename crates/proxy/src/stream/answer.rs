@@ -430,8 +430,8 @@ fn frame(
         });
     }
     let version = stream.request.version();
-    // If rules have filled the head, the length of an empty body is missing, and only the end of the
-    // connection ends the response. The fields for the framing get additional space.
+    // If rules have filled the head, the length of an empty body is missing, and only the end of
+    // the connection ends the response. The fields for the framing get additional space.
     let has_length = http2::response_to_http1(&mut stream.response, response, facts).is_ok();
     let keep = keep && has_length;
     rules::http_after_response(stream);

@@ -521,8 +521,8 @@ fn protocol_violations_of_servers_are_detected() {
     bed.counts("back/s", "scur qcur", "");
 }
 
-/// Whatever a rule adds, an HTTP/1 client knows where a response without a body ends: by its length,
-/// or because the connection is closed.
+/// Whatever a rule adds, an HTTP/1 client knows where a response without a body ends: by its
+/// length, or because the connection is closed.
 #[test]
 fn response_without_body_ends_for_an_http1_client_with_a_full_head() {
     let origin = server(vec![answer("200", &[(b"a", b"b")], true)]);

@@ -86,8 +86,8 @@ fn abortonclose_contacts_no_server_for_a_closed_client() {
     }
     let origin = ScriptedOrigin::echo();
     let bed = ProxyFixture::new(&origin.behind("", " option abortonclose"));
-    // The kernel keeps a corked request for at most 200 ms. If this thread is paused for longer, the
-    // end comes later than the request.
+    // The kernel keeps a corked request for at most 200 ms. If this thread is paused for longer,
+    // the end comes later than the request.
     let mut responses = 0;
     let came_together = (0..20).any(|_| {
         let mut client = Peer2::client(bed.client());

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// One end of a connection, of a client or an origin.
+/// An end of a connection, of a client or an origin.
 pub struct Peer {
     pub socket: TcpStream,
     /// Bytes read and not consumed yet.

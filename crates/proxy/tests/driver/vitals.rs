@@ -201,7 +201,7 @@ fn heartbeats_service_levels_and_address_drain_work() {
     let origin = ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let mut config = config(origin.port);
     model::control::install(&mut config, None, state::now_ms());
-    // One of the addresses is not on this machine, and no sysctl was set for it.
+    // An address is not on this machine, and no sysctl was set for it.
     let (listening, errors) = proxy::listener::open(&config, &mut Default::default());
     assert!(errors.is_empty(), "{errors:?}");
     assert_eq!(listening.len(), 2);

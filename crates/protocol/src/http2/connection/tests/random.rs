@@ -125,7 +125,7 @@ enum Deed {
         bytes: u32,
     },
     Ping,
-    /// This many output bytes reach the other side.
+    /// The given number of output bytes reaches the other side.
     Carry {
         bytes: usize,
     },
