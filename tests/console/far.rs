@@ -291,7 +291,7 @@ fn a_console_opens_what_runs_on_another_node_and_shows_its_requests() {
     let mut second = console.open(TERMINAL);
     second.reads("terminal is in use by ");
 
-    // Requests that beta served.
+    // The page shows requests that beta served.
     assert!(site.serves(&site.beta, "two"));
     let shown = || console.get("/requests?on=beta").contains("/version");
     assert!(

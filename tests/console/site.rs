@@ -127,7 +127,7 @@ impl Prepared {
             config = config.replace(mark, &value);
         }
         let file = scratch.write("config", &config).unwrap();
-        // The configuration contains passwords.
+        // Only the owner may read the configuration, because it contains passwords.
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         let scheme = match options {
             "plain" => "http",

@@ -8,7 +8,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-/// Timeout of every wait.
 const SOON: Duration = Duration::from_secs(120);
 
 fn here() -> SocketAddr {

@@ -85,7 +85,6 @@ fn a_size_for_which_there_is_no_room_is_refused_in_words_and_the_volume_goes_on(
     assert!(eventually(SOON, told), "{}", volumes.tell());
     writer.gets_on(50);
     has_size(&volumes, &["alpha", "beta"], SIZE);
-    // A smaller increase succeeds.
     let large = volumes.sized("64m");
     volumes.site.alpha.apply(&large, &["--now"]).well();
     has_size(&volumes, &["alpha", "beta"], LARGE);

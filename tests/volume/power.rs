@@ -36,7 +36,8 @@ fn power_cuts_of_all_machines_lose_nothing_that_was_flushed() {
         for name in machines {
             volumes.site.machine_mut(name).start();
         }
-        // A power cut out of four follows another one before the copies are in sync.
+        // After about a quarter of the power cuts, the next one follows before the copies are in
+        // sync.
         if random.percent(75) || cut == cuts {
             volumes.holds_what_was_flushed(&mut logs);
             let flushed: Vec<_> = logs.iter().map(Log::flushed).collect();

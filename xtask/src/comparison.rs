@@ -24,7 +24,7 @@ pub struct Sample {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unit {
     Milliseconds,
-    /// Milliseconds with hundredths.
+    /// Milliseconds, printed with two decimal places.
     Latency,
     Mebibytes,
     Times,

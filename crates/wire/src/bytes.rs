@@ -1,11 +1,10 @@
-//! Defines nonblocking byte streams.
+//! Defines the nonblocking byte streams between which bytes of nodes are forwarded.
 
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 
-/// A nonblocking byte stream.
 pub trait NonblockingStream {
     /// Receives available bytes into these slices; returns zero at the end of the stream.
     ///

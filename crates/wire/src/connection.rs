@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// Maximum bytes that TLS has encrypted and the network has not accepted.
 const ENCRYPTED_BYTES_MAX: usize = 256 << 10;
 
-/// A nonblocking connection.
+/// An established TLS connection between two nodes, used without blocking.
 pub struct NodeConnection {
     socket: OwnedFd,
     tls: Option<Box<Connection>>,

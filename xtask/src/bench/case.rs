@@ -32,7 +32,6 @@ pub enum Against {
 /// A row of the table.
 #[derive(Debug)]
 pub struct Metric {
-    /// Name in the table.
     pub about: &'static str,
     pub unit: Unit,
     /// Required ratio: HAProxy's number divided by ours.
@@ -90,6 +89,6 @@ pub(super) struct Secure {
     pub(super) body_bytes: usize,
     pub(super) requests: u64,
     pub(super) talk: Talk,
-    /// TLS 1.2, not 1.3.
+    /// True for TLS 1.2, false for TLS 1.3.
     pub(super) old: bool,
 }

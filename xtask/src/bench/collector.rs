@@ -16,7 +16,6 @@ const SERVED: &[u8] = b"\"GET /bench/";
 #[derive(Debug)]
 pub struct Collector {
     socket: UdpSocket,
-    /// Port on 127.0.0.1.
     pub port: u16,
 }
 

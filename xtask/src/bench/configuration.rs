@@ -42,7 +42,7 @@ const CHECKED_SERVERS_A_BACKEND: usize = 100;
 pub enum File {
     /// HTTP with haproxy's default buffers.
     Http,
-    /// HTTP with `tune.bufsize 65536`.
+    /// HTTP with buffers of 64 KiB, by `tune.bufsize 65536`.
     HttpLargeBuffers,
     /// HTTP with fifty ACLs, a table and a log.
     Rules,
@@ -51,7 +51,7 @@ pub enum File {
     Cookie,
     /// HTTP for the cases with attacks.
     Attack,
-    /// HTTP with `balance uri`.
+    /// HTTP with servers chosen by a hash of the URI, by `balance uri`.
     Uri,
     /// HTTP with a lookup in a map with this number of entries.
     Map(Lookup, usize),

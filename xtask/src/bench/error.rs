@@ -26,7 +26,6 @@ pub enum BenchError {
     Cores { available: usize },
     /// The hard limit of file descriptors is too low for the idle connections.
     Descriptors { needed: u64, hard_limit: u64 },
-    /// A system call failed.
     System {
         doing: &'static str,
         source: io::Error,

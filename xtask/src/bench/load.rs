@@ -30,7 +30,6 @@ pub struct Job<'a> {
     pub port: u16,
     /// The path of every request.
     pub path: String,
-    /// Body of every response.
     pub body: &'a [u8],
     /// A connection serves one request after the other.
     pub keep_alive: bool,

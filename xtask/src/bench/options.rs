@@ -31,7 +31,6 @@ is what counts for a target; with nginx, the ratio is that to the better of the
 two. Without nginx, these cases are compared with haproxy only.
 ";
 
-/// Default number of rounds.
 const ROUNDS: usize = 9;
 const ROUNDS_QUICK: usize = 3;
 /// Maximum number of rounds: in more of them, the machine would change meanwhile.

@@ -102,7 +102,6 @@ pub fn text() -> Arc<[u8]> {
 /// The origin server; stops when dropped.
 #[derive(Debug)]
 pub struct Origin {
-    /// Port on 127.0.0.1.
     pub port: u16,
     served: Arc<AtomicU64>,
     stop: Arc<OwnedFd>,

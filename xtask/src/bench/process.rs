@@ -91,7 +91,6 @@ pub fn free_port() -> Result<u16, BenchError> {
 /// A program of the comparison.
 #[derive(Debug)]
 pub struct Side {
-    /// Name in the table.
     pub label: String,
     /// Link to the program, by default with the name `haproxy`, so that both programs accept
     /// haproxy's command line.

@@ -58,7 +58,6 @@ pub struct Job<'a> {
     pub port: u16,
     /// The path of every request.
     pub path: String,
-    /// Body of every response.
     pub body: &'a [u8],
     /// The key of the certificate that is expected.
     pub key: Key,

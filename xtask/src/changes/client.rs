@@ -19,7 +19,6 @@ use crate::bench::answer;
 use super::tally::RequestFailure;
 use super::turn::Turn;
 
-/// Timeout of a request.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Maximum number of bytes that one read returns.
 const READ_BYTES_MAX: usize = 64 * 1024;

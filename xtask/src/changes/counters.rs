@@ -37,7 +37,7 @@ pub struct Counters {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fallen {
-    /// `proxy/server column`.
+    /// Proxy, server and column of the statistics, as `proxy/server column`.
     pub what: String,
     pub before: u64,
     pub after: u64,

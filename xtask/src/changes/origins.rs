@@ -34,7 +34,6 @@ struct Shared {
 /// A server that accepts WebSockets and responds to everything else with 500. Dropping it stops it.
 #[derive(Debug)]
 pub struct SpecialServer {
-    /// Port on 127.0.0.1.
     pub port: u16,
     shared: Arc<Shared>,
 }

@@ -146,7 +146,7 @@ impl ProxyFolder {
         Ok(promise)
     }
 
-    /// Writes an invalid configuration.
+    /// Writes a configuration file that the proxy must reject.
     pub fn write_bad(&self, version: u64, shape: u64) -> Result<(), ChangesError> {
         let mut text = self.text(version, shape);
         text.push_str("\nfrontend mistaken\n");

@@ -25,7 +25,6 @@ const START_LOOK: Duration = Duration::from_millis(100);
 /// Time in which the properties of a file must hold once its version is served: old processes may
 /// have accepted a connection just before.
 const PROMISE_PATIENCE: Duration = Duration::from_secs(2);
-/// Timeout of one probe.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 const PROBE_INTERVAL: Duration = Duration::from_millis(2);
 

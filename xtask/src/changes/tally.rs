@@ -62,7 +62,6 @@ impl RequestFailure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     WebSocket,
-    /// `mode tcp`.
     Tunnel,
 }
 
@@ -109,7 +108,6 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts a successful request.
     pub fn good(&mut self, at: Duration, latency: Duration, keep_latency: bool) {
         self.requests += 1;
         self.last_good = at;
@@ -120,7 +118,6 @@ impl Tally {
         }
     }
 
-    /// Counts a failed request.
     pub fn failed(&mut self, failure: RequestFailure, example: Example) {
         self.requests += 1;
         if let Some(count) = self.failures.get_mut(failure as usize) {

@@ -18,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Timeout of every wait.
 const SOON: Duration = Duration::from_secs(60);
 /// Number of the first display of sessions; display numbers are shared by the whole machine.
 const DISPLAY: &str = "570";

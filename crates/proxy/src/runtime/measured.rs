@@ -103,7 +103,7 @@ mod tests {
             idle_percent: 75,
         };
         assert_eq!(samples.measured, want);
-        // The counters were cleared.
+        // The counters were cleared between two samples: the rates are zero, without an underflow.
         samples.take(3000, 2, [0; 3], 9000);
         assert_eq!(samples.measured.bytes_out, 0);
         assert_eq!(samples.measured.idle_percent, 0);

@@ -39,7 +39,7 @@ pub struct StreamLog {
     pub state: String,
     /// `%ST`; 0 is -1 in a log.
     pub status: u16,
-    /// `%rc`, with its `+`.
+    /// The retries as the log format `%rc` writes them: a number, behind `+` after a redispatch.
     pub retries: String,
     pub server: String,
     pub bytes_in: u64,
@@ -47,7 +47,7 @@ pub struct StreamLog {
     pub total_ms: u64,
     /// `%Tw`; None if the stream was in no queue and got no server.
     pub queue_ms: Option<u64>,
-    /// `%sq/%bq`.
+    /// The queue positions at the server and at the backend, as `%sq/%bq` of the log format.
     pub queues: String,
 }
 

@@ -199,7 +199,7 @@ fn timeouts_apply_within_a_large_body() {
         let bed = ProxyFixture::new(&origin.behind(" timeout client 1s", ""));
         let mut client = bed.client();
         client.send(GET);
-        // The client accepts nothing.
+        // The client does not read, so `timeout client` ends the connection amid the body (`cD`).
         assert_eq!(bed.end(), "200 cD");
         while matches!(client.more(), Ok(true)) {}
         assert!(client.ahead.len() < LENGTH, "it did not get it all");

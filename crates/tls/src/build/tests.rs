@@ -242,7 +242,7 @@ fn servers_are_verified_by_the_name_that_is_sent_or_else_by_verifyhost() {
     assert_eq!(mismatch(shake(&with_host(None), "other.example.com")), bad);
     assert!(shake(&with_host(Some("www.example.com")), "").is_ok());
     assert_eq!(mismatch(shake(&with_host(Some("b.example")), "")), bad);
-    // The SNI takes precedence.
+    // The server name in the handshake takes precedence over the configured host.
     assert!(shake(&with_host(Some("b.example")), "www.example.com").is_ok());
 }
 

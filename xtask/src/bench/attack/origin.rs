@@ -20,7 +20,6 @@ const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 /// A server that serves until it is dropped.
 #[derive(Debug)]
 pub struct Origin {
-    /// Port on 127.0.0.1.
     pub port: u16,
     /// Bytes of bodies, received and sent.
     pub bytes: Arc<AtomicU64>,

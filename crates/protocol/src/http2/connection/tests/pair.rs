@@ -264,7 +264,6 @@ fn an_idle_connection_keeps_little_memory() {
         "{}",
         size_of::<Connection>()
     );
-    // The connection still works.
     request(&mut client, true);
     assert_eq!(carry(&mut client, &mut server).1, [requested(101, true)]);
 }
