@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Timeout of a command. A browser takes its time on a machine that does other things.
+/// Timeout of a command. A browser is slow on a machine that runs other tests.
 const COMMAND: Duration = Duration::from_secs(180);
 /// Timeout of a script that waits for the page, and of a navigation; below that of the command.
 const PAGE: Duration = Duration::from_secs(120);

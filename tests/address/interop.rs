@@ -45,7 +45,8 @@ fn a_pair_shares(name: &str, alpha: Router, beta: Router, vrrp: &Vrrp) {
     // Alpha returns and becomes master again.
     let high = site.alpha.run(alpha, &vrrp.priority(200).text());
     assert!(site.owned_by(vip, &["alpha"]), "{}", high.said());
-    // A master that dies with its cable is noticed by its silence.
+    // If the master loses power and link at once, it announces nothing, so beta takes the address
+    // after a timeout.
     let off = site.alpha.host.power_off().unwrap();
     assert!(eventually(SOON, || site.beta.has(vip)), "{}", low.said());
     drop(off);

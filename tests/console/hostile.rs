@@ -177,7 +177,8 @@ fn slow_clients_keep_nobody_waiting_and_are_closed() {
     lab::skip_unless_installed!("curl");
     let console = Console::plain();
     let cookie = console.sign_in(OLGA);
-    // A head, a body and a preface that never end; and a page that is live and not read.
+    // Clients that never complete a head, a body or an HTTP/2 preface, and a client that does not
+    // read a page that the console keeps updating.
     let head = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", long(200));
     let body = format!(
         "POST /sign-in HTTP/1.1\r\nhost: a\r\ncontent-length: 9000\r\n\r\n{}",

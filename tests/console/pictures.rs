@@ -72,7 +72,8 @@ impl Pages {
 
     fn open(&self, browser: &Browser, path: &str) {
         browser.open(&format!("http://{}/{path}", self.at));
-        // Pages for people who are signed in become live first.
+        // A page for a signed-in user shows `Live` once the console keeps it updated; waits for
+        // that.
         browser.wait_for(
             "document.readyState === 'complete' && \
              (document.getElementById('live')?.textContent ?? 'Live').startsWith('Live')",

@@ -1,5 +1,5 @@
-//! Tests that the program is replaced on the nodes, one after the other, while a guest runs and
-//! notices nothing.
+//! Tests that the program is replaced on the nodes, one after the other, while a guest runs without
+//! interruption.
 
 use crate::cluster::site::SOON;
 use crate::guest::records::{self, Shown};
