@@ -1,5 +1,5 @@
-//! Tests that the program is replaced on the nodes, one after the other, while a guest runs without
-//! interruption.
+//! Tests that the program is replaced on the nodes, one after the other, while a guest continues,
+//! and is neither paused nor restarted.
 
 use crate::cluster::site::SOON;
 use crate::guest::records::{self, Shown};
