@@ -195,9 +195,9 @@ impl Ipv4Network {
 pub enum AddressSource {
     /// Another DHCP server assigns the addresses: this one only tells machines what to boot.
     Other,
-    /// Only configured machines get addresses, from this server.
+    /// Only machines with an address in their line get addresses, from this server.
     Fixed,
-    /// All machines get addresses, from this server.
+    /// Machines get the address of their line, or one of this range, from this server.
     Range {
         first: Ipv4Addr,
         /// Last address of the range, included.

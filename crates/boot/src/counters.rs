@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     pub open: u64,
-    /// Number of fetches that the client has received completely.
+    /// Number of fetches that the client has received completely; at a disk server, of completed
+    /// requests or connections.
     pub done: u64,
     pub failed: u64,
     /// Requests and connections that were refused, among them those for unknown names.
@@ -29,7 +30,8 @@ pub struct Counting {
 pub enum FetchOutcome {
     Done,
     Failed,
-    /// The client requested only the file's properties, such as by HEAD.
+    /// Neither completed nor failed: the client requested only the file's properties, such as by
+    /// HEAD, or its request gets no reply.
     Asked,
 }
 

@@ -95,7 +95,8 @@ impl History {
     }
 
     /// Returns at most `most` machines whose last request has a higher number than `number`,
-    /// ordered by that request, and the number of the last request of the last one.
+    /// ordered by that request. The returned number is that of the last request of the last of
+    /// these machines; without any, that of the newest request of all.
     pub fn changed(&self, number: u64, most: usize) -> (u64, Vec<Mac>) {
         if number >= self.number {
             return (self.number, Vec::new());

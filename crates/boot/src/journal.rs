@@ -1,5 +1,6 @@
-//! Journal of the leases of a range on disk, so that no address is assigned twice after a restart.
-//! Each change is appended to a file, and synced before the client gets its response.
+//! Keeps a journal of the leases of a range on disk, so that no address is assigned twice after a
+//! restart. Each change is appended to a file; a new holder is synced before its client gets a
+//! response.
 //!
 //! The file is a [`record::Journal`] ([`file`]); those of earlier versions are text ([`text`]). No
 //! client got a response for an incomplete write. The file has no times: a lease begins again at a
@@ -61,7 +62,7 @@ impl<A: Address> LeaseJournal<A> {
     ///
     /// # Errors
     ///
-    /// The system's, or another process has the file.
+    /// A system call fails, or another process has the file.
     pub fn open(directory: &Path, section: &str) -> io::Result<LeaseJournal<A>> {
         LeaseJournal::open_or_inherit(directory, section, |_| false)
     }
@@ -162,7 +163,7 @@ impl<A: Address> LeaseJournal<A> {
     ///
     /// # Errors
     ///
-    /// The system's: the clients must not get these leases.
+    /// A system call fails: the clients must not get these leases.
     pub fn add(&mut self, changes: &[HolderChange<A>]) -> io::Result<()> {
         self.remember(changes);
         if !self.file.can_append(changes.len(), self.known.len())? {
@@ -197,7 +198,7 @@ impl<A: Address> LeaseJournal<A> {
     ///
     /// # Errors
     ///
-    /// The system's: the old file remains, and the journal must not be used.
+    /// A system call fails: the old file remains, and the journal must not be used.
     pub fn forget(&mut self, newest: u32) -> io::Result<()> {
         self.known.clear();
         self.file.forget(newest);
@@ -213,7 +214,7 @@ impl<A: Address> LeaseJournal<A> {
     ///
     /// # Errors
     ///
-    /// The system's: no longer lease may be given than before.
+    /// A system call fails: no longer lease may be given than before.
     pub fn set_longest(&mut self, longest_s: u32) -> io::Result<()> {
         if self.longest_s == longest_s {
             return Ok(());
@@ -240,7 +241,7 @@ impl<A: Address> LeaseJournal<A> {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// A system call fails.
     pub fn rewrite_after_error(&mut self) -> io::Result<()> {
         self.file.replace(entries(self.longest_s, &self.known))
     }
@@ -253,7 +254,7 @@ fn wide<A: Address>(change: &HolderChange<A>) -> LeaseChange {
     }
 }
 
-/// Returns everything of a file.
+/// Returns all entries of a file: the longest lease, and the holder of each address.
 fn entries<A: Address>(
     longest_s: u32,
     known: &BTreeMap<A, Holder>,
@@ -295,7 +296,7 @@ impl Drop for Lock {
     }
 }
 
-/// Returns the name of the IPv6 journal of a section. No section name contains this character.
+/// Returns the name of the IPv6 journal of a section. No section name contains the character `@`.
 pub fn name6(section: &str) -> String {
     format!("{section}@6")
 }
@@ -305,7 +306,7 @@ pub fn name6(section: &str) -> String {
 ///
 /// # Errors
 ///
-/// The system's. Without a file there is no lease.
+/// A system call fails. A missing file is no error: there is no lease.
 pub fn clients<A: Address>(directory: &Path, section: &str) -> io::Result<(Vec<(A, Mac)>, u32)> {
     let file = match File::open(directory.join(format!("{section}.{ENDING}"))) {
         Ok(file) => file,
@@ -350,7 +351,8 @@ impl<A> Default for LeaseFileContents<A> {
 }
 
 impl<A> LeaseFileContents<A> {
-    /// Identifies the state of the file in a list of [`INHERITED`]. None: the file has no number.
+    /// Returns the line for the state of the file in a list of [`INHERITED`]. None: the file has no
+    /// number.
     fn state(&self) -> Option<String> {
         let store = self.store?;
         Some(format!("{store} {}", self.generation))
@@ -511,7 +513,8 @@ pub(crate) fn read_copy(path: &Path) -> Option<(LeaseCopy, u32)> {
     (contents.damage != JournalDamage::Lost).then_some((copy, generation))
 }
 
-/// Reads a file. One byte beyond the limit, so that damage is recognised.
+/// Reads a file, at most to one byte beyond the limit, so that a longer file is recognised as
+/// damaged.
 fn read_bytes(file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;

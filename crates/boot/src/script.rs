@@ -32,8 +32,7 @@ impl FetchServers {
         format!("http://{}", SocketAddr::from((server, self.port)))
     }
 
-    /// Returns the address of the node to which the machine sent its request, for its disks; an
-    /// IPv6 address in brackets.
+    /// Returns the address by which the machine uses its disks; an IPv6 address in brackets.
     fn address(&self) -> String {
         match self.disks.unwrap_or(Ipv4Addr::UNSPECIFIED.into()) {
             IpAddr::V4(address) => address.to_string(),

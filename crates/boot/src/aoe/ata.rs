@@ -59,7 +59,8 @@ impl Registers {
             sector: if is_extended {
                 sector
             } else {
-                // Clears the upper bits of the byte, which belong to the device register.
+                // Keeps 28 bits of the sector: the upper four bits of the last byte belong to the
+                // device register.
                 sector & LBA28_MASK
             },
             count,
@@ -69,7 +70,7 @@ impl Registers {
         Some((registers, data))
     }
 
-    /// Returns the offset and the length of the sectors, bytes.
+    /// Returns the offset and the length on the disk of the sectors of the command, in bytes.
     pub fn extent(&self) -> (u64, usize) {
         let sector = SECTOR_BYTES as u64;
         (self.sector * sector, usize::from(self.count) * SECTOR_BYTES)
@@ -92,7 +93,7 @@ pub fn identity(name: &str, sectors: u64) -> [u8; SECTOR_BYTES] {
     text(&mut words[10..20], name);
     text(&mut words[23..27], env!("CARGO_PKG_VERSION"));
     text(&mut words[27..47], "Evenkeel AoE");
-    // Says: a sector per interrupt, LBA and DMA.
+    // Words 47, 49 and 50 of the identification: one sector per interrupt, LBA and DMA.
     (words[47], words[49], words[50]) = (0x8000, 0x0300, 0x4000);
     let short = u32::try_from(sectors)
         .unwrap_or(u32::MAX)

@@ -1,4 +1,5 @@
-//! Runs one AoE target: threads that execute its requests, and one that keeps its disk reachable.
+//! Runs one AoE target: four threads execute its requests. A further thread opens its disk, checks
+//! every 200 ms that the disk is reachable, and announces the target when it becomes reachable.
 
 use super::frame::AoeAddress;
 use super::queue::{AoeClientRequest, Queue};
@@ -265,8 +266,8 @@ impl AoeTargetState {
             return;
         };
         let plan = &self.plan;
-        // Drops the request of a machine without an overlay: the machine has not booted from this
-        // node.
+        // Drops the request without a reply if the machine has no usable overlay, for example
+        // because it has not booted from this node.
         let Some(disk) = plan.disk_of(job.from) else {
             self.counting.refuse();
             return;

@@ -6,7 +6,8 @@ use super::frame::{AoeAddress, AoeErrorCode, Header, SECTOR_BYTES, sectors_max};
 use crate::disk::{Disk, DiskError};
 use std::ops::Range;
 
-/// Buffer count of a target: the number of requests that it accepts at once.
+/// Buffer count that a target advertises: the number of requests that a client may have
+/// outstanding.
 pub const WINDOW: u16 = 64;
 const FIRMWARE: u16 = 1;
 const QUERY_BYTES: usize = 8;
@@ -151,7 +152,7 @@ fn configuration(
     fields[2..4].copy_from_slice(&FIRMWARE.to_be_bytes());
     fields[4] = u8::try_from(sectors_max(mtu)).unwrap_or(u8::MAX);
     fields[5] = 1 << 4 | command & 0x0f;
-    // The length of names is bounded.
+    // Sends an empty name if its length does not fit 16 bits, which the bound on names excludes.
     let length = u16::try_from(name.len()).unwrap_or(0);
     fields[6..].copy_from_slice(&length.to_be_bytes());
     header.reply(target, None, &[&fields, &name[..usize::from(length)]])

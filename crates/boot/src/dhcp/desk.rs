@@ -1,4 +1,5 @@
-//! Decides which response a DHCP client gets, and states the reason.
+//! Decides which response a DHCP client of IPv4 gets, and states the reason: tracks fixed
+//! addresses, the pool, DECLINEs, and requests to other nodes. No I/O and no clock.
 
 use super::lacks::ShortageExplanation;
 use super::limit::DeclineLimiter;
@@ -16,8 +17,8 @@ use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Number of requests that a machine sends to another node for its own address before this node
-/// answers.
+/// Number of copies of a request to another node, with one transaction ID, after which this node
+/// answers. The request is for an address that this node knows to be the machine's.
 const ASKED_MAX: u8 = 3;
 
 /// Addresses of this node and of the other nodes in a network.
@@ -177,7 +178,8 @@ impl DhcpServer {
         self.of_nodes = addresses;
     }
 
-    /// Inherits the declined addresses and the client identifiers from the desk before a reload.
+    /// Inherits the declined addresses, the client identifiers and the repeated requests from the
+    /// value that served the network before a reload.
     pub fn following(self, before: Option<DhcpServer>) -> DhcpServer {
         match before {
             Some(before) => DhcpServer {
@@ -376,12 +378,13 @@ impl DhcpServer {
             Some(FixedAddress::Free(own) | FixedAddress::OfNode(own)) => Some(own),
             Some(FixedAddress::Leased(..)) | None => None,
         };
-        // The requested node had the part for a moment, and this one has the part and the lease
-        // by now.
+        // Also counts an address that this node leases to the machine: the requested node may have
+        // had the part only for a moment.
         let leased = self.pool.as_ref().and_then(|pool| pool.leased(request.mac));
         let own = own.or(leased);
-        // Every node responds alike: a machine that keeps asking one without a response need not
-        // wait until the cluster knows that the node has gone.
+        // Answers in place of a node that the machine keeps asking without a response: every node
+        // responds alike, so the machine need not wait until the cluster knows that the node has
+        // gone.
         if is_node && own.is_some() && own == wants && self.asks_again(request) {
             let decision = self.claim(request, now_ms);
             return DhcpDecision {
@@ -420,8 +423,8 @@ impl DhcpServer {
         let claims = &request.claims;
         // A client that keeps its address sends it in ciaddr (RFC 2131, 4.3.2).
         let (how, address) = match (claims.server, claims.uses, claims.wants) {
-            // An address that was offered by a node that has gone was unused by the records of
-            // that node alone.
+            // Distinguishes the offer of a node that has gone: only the records of that node said
+            // that the address is unused.
             (Some(server), uses, wants) if server != self.here.address => {
                 (ClientRequestState::Elsewhere, wants.or(uses))
             }
@@ -449,7 +452,8 @@ impl DhcpServer {
             return decision;
         }
         let Some(pool) = &mut self.pool else {
-            // Another server may have assigned the address.
+            // Refuses only a client that selected this server. For any other client, another server
+            // may have assigned the address.
             return match how {
                 ClientRequestState::Selecting => {
                     DhcpDecision::refused("it has no address in the file, and there is no range")
@@ -497,8 +501,8 @@ impl DhcpServer {
         }
     }
 
-    /// Handles the claim of a machine with a fixed address. None: the machine gets an address of
-    /// the range meanwhile.
+    /// Handles the claim of a machine with a fixed address. None: the machine has no fixed address,
+    /// or gets one of the range while another client has a lease of the fixed one.
     fn claim_by_line(&self, request: &Request, address: Ipv4Addr) -> Option<DhcpDecision> {
         match self.own_address(request.mac)? {
             FixedAddress::Free(own) => Some(self.claim_own(request, own, address)),
@@ -509,7 +513,8 @@ impl DhcpServer {
         }
     }
 
-    /// Refuses an address that a node or another machine has, and ends an older lease of it.
+    /// Refuses an address that a node or another machine of the configuration has, and ends the
+    /// older lease that the client may have of it.
     fn refuse_anothers(
         &mut self,
         mac: Mac,
@@ -671,7 +676,7 @@ impl DhcpServer {
     /// Records the client identifier by which a client got its address.
     fn note_id(&mut self, request: &Request) {
         if self.ids.len() >= RANGE_MAX as usize {
-            // For clients that are forgotten, a DECLINE counts without the identifier.
+            // Forgets all identifiers: a DECLINE of a forgotten client counts without a comparison.
             self.ids.clear();
         }
         let mark = self.marks.hash_one(&request.echo.client);
@@ -742,7 +747,7 @@ impl DhcpServer {
         self.pool.as_ref()?.client(address)
     }
 
-    /// Returns whether a client responds at an address that was declined in its name.
+    /// Returns whether `by` is the client in whose name an address was declined.
     pub fn is_kept(&self, address: Ipv4Addr, by: Mac) -> bool {
         self.pool
             .as_ref()

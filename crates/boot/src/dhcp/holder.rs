@@ -1,4 +1,4 @@
-//! Holder of an address, as it is stored on disk and reported to other nodes.
+//! Defines the holder of an address, as it is stored on disk and reported to other nodes.
 
 use crate::mac::Mac;
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,8 @@ pub enum Holder {
     /// An unknown client may have the address, and no node knows which; the field is the client
     /// that is known to use it.
     Unclear(Option<Mac>),
-    /// A client may have the address from a previous holder, which knows the lease; the field is
-    /// the client that is known to use it.
+    /// A client may have the address from a previous holder of the part, which knows the lease; the
+    /// field is the client that is known to use the address.
     Before(Option<Mac>),
     /// The address is free again.
     Nobody,
@@ -28,7 +28,7 @@ pub struct HolderChange<A = Ipv4Addr> {
 }
 
 impl<A> HolderChange<A> {
-    /// Returns the client that has the address.
+    /// Returns the client that has the lease; None for an unclear or a free address.
     pub fn mac(&self) -> Option<Mac> {
         match self.holder {
             Holder::Client(mac) => Some(mac),

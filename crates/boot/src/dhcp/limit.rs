@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 /// Bucket size: packets that a client may send at once.
 const BURST: u32 = 40;
-/// Refill time of one token, milliseconds. An attacker that forges the MAC address of a machine
-/// to have it refused sends more than all that machines ever do.
+/// Refill time of one token, milliseconds: a client may send 40 packets per second for long, more
+/// than a machine ever sends.
 const REFILL_MS: u64 = 25;
 /// Limit of clients in the table.
 const CLIENTS_MAX: usize = 16_384;

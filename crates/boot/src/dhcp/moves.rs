@@ -106,7 +106,7 @@ pub enum PartBasis<A = Ipv4Addr> {
     Unknown,
 }
 
-/// Another part of the same range, with its record.
+/// Part other than the one to be taken, with the claim in its record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OtherPart<A = Ipv4Addr> {
     pub part: usize,
@@ -229,7 +229,7 @@ impl<A: Address + 'static> LeaseSources<A> {
         let has_copy = copies.iter().any(|(span, ..)| span.has(address));
         match (is_late, has_copy) {
             _ if has(&self.unclear) => return AddressKnowledge::Unclear,
-            // Two others have assigned it, and neither of them knows all leases.
+            // Two other nodes have assigned the address, and neither of them knows all leases.
             (true, true) => return AddressKnowledge::Unclear,
             (true, false) if has(&self.own) => return AddressKnowledge::Also(Holder::Before(None)),
             (true, false) => return AddressKnowledge::Before,

@@ -203,8 +203,9 @@ impl<A: Address> Pool<A> {
     }
 
     /// Copies the expiry times of leases from the pool before: a lease ends when this node
-    /// promised, or when one that begins now would. A lease whose holder has changed since keeps
-    /// its later end, because its client may have been promised more.
+    /// promised, or when a lease that begins now would end, whichever is later. A lease whose
+    /// holder has changed since keeps its later end, because its client may have been promised
+    /// more.
     pub fn keep_ends(&mut self, before: &Pool<A>, now_ms: u64) {
         let least_ms = end_of(self.lease_ms, now_ms);
         self.keep_superseded(before, now_ms);
@@ -346,8 +347,8 @@ impl<A: Address> Pool<A> {
     /// part that may still be in force, because no other node has held the part since this one
     /// did.
     pub fn take(&mut self, part: usize, knows: bool, now_ms: u64) {
-        // Also where a lease is known: the previous holder may have assigned the address to
-        // another client.
+        // Marks every address as unclear, also one with a known lease: the previous holder may have
+        // assigned the address to another client.
         let fate = if knows {
             AddressKnowledge::Known
         } else {
@@ -482,8 +483,8 @@ impl<A: Address> Pool<A> {
         Ok(address)
     }
 
-    /// Records that this node sends an ARP request for an address. Replies count while the
-    /// address is offered, or until its first lease is renewed.
+    /// Records that this node sends an ARP request for an address. Counts only for an address that
+    /// is offered, or that was leased less than [`PACKET_MS`] ago after a request during its offer.
     pub fn asks(&mut self, address: A, now_ms: u64) {
         match self.uses.get_mut(&address) {
             Some(AddressUse::Offered { asked_ms, .. }) => *asked_ms = Some(now_ms),
@@ -528,8 +529,8 @@ impl<A: Address> Pool<A> {
         self.is_for_clients(address) && self.holds(address) && !self.uses.contains_key(&address)
     }
 
-    /// Returns whether there is a record of a client: a lease, an offer, or knowledge that the
-    /// client uses this address.
+    /// Returns whether there is a record of a client: a lease, an offer, a superseded lease of this
+    /// address, or knowledge that the client uses this address.
     pub fn has_record(&self, mac: Mac, address: A) -> bool {
         let user = self.uses.get(&address).and_then(|one| one.user());
         self.by_mac.contains_key(&mac) || user == Some(mac) || self.had_lease(mac, address)
@@ -636,7 +637,7 @@ impl<A: Address> Pool<A> {
                 None
             }
             _ if !self.holds(other) => Some(AddressClaimResult::NotMine),
-            // A client has at most one address.
+            // Refuses the second address: a client has at most one.
             _ => Some(AddressClaimResult::No),
         }
     }
@@ -653,7 +654,8 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// Releases the lease of a client. Returns whether the address was released.
+    /// Releases the lease of a client. Returns false if the client has no such address of a held
+    /// part, or if the RELEASE may be a late one.
     pub fn release(&mut self, mac: Mac, address: A, now_ms: u64) -> bool {
         if self.end_superseded(mac, address, now_ms) {
             return true;

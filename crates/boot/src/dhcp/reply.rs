@@ -1,4 +1,4 @@
-//! Writes DHCP responses.
+//! Writes DHCP responses of IPv4, and selects the destination of each (RFC 2131, 4.1). No I/O.
 
 use super::request::{BootStage, Request};
 use crate::config::{ClientParameters, Ipv4Network};
@@ -234,7 +234,8 @@ fn lease(given: &AssignedAddress, options: &mut Options) -> bool {
     if let Some(lease) = given.lease_s {
         let times = [
             (OptionCode::AddressLeaseTime, lease),
-            // RFC 2131, 4.4.5.
+            // Renewal and rebinding times as in RFC 2131, 4.4.5: half of the lease, and seven
+            // eighths.
             (OptionCode::Renewal, lease / 2),
             (OptionCode::Rebinding, lease / 8 * 7),
         ];

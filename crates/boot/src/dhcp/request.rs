@@ -1,4 +1,5 @@
-//! Parses DHCP messages of clients.
+//! Parses DHCP messages of clients (RFC 2131): checks that a server may answer the packet, and
+//! bounds each option. No I/O.
 
 use crate::mac::Mac;
 use dhcproto::v4::borrowed::{DhcpOptionIterator, Message};
@@ -216,7 +217,7 @@ impl Options {
                 OptionCode::ClientIdentifier => self.echo.client = bounded(data),
                 OptionCode::ClientMachineIdentifier => self.echo.machine = bounded(data),
                 OptionCode::RelayAgentInformation => self.echo.relay = bounded(data),
-                // iPXE's own options.
+                // Option 175, which only iPXE sends, contains iPXE's own options.
                 OptionCode::Unknown(175) => self.has_ipxe = true,
                 _ => {}
             }
@@ -255,13 +256,15 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// The packet is none that a server answers.
+    /// The packet is too short, a reply, from another card than Ethernet, BOOTP, or of a message
+    /// type that servers do not receive.
     pub fn read(packet: &[u8]) -> Result<Request, DhcpPacketError> {
         let message = Message::new(packet).map_err(|_| DhcpPacketError::Short)?;
         if message.opcode() != Opcode::BootRequest {
             return Err(DhcpPacketError::Reply);
         }
-        // Checked before the MAC address is read: its length is under the sender's control.
+        // Checks the length of the MAC address before the address is read: the length is under the
+        // sender's control.
         if message.htype() != HType::Eth || message.hlen() != 6 {
             return Err(DhcpPacketError::NotEthernet);
         }

@@ -1,5 +1,5 @@
-//! Packets as clients send them, for tests: the fields and the options of each are those of the
-//! firmware or the program in its name.
+//! Provides packets as clients send them, for tests: the fields and the options of each are those
+//! of the firmware or the program in its name.
 
 use crate::mac::Mac;
 

@@ -1,4 +1,5 @@
-//! Random histories of the leases of two nodes that share a range. Parts of the range pass
+//! Simulates random histories of the leases of two nodes that share a range. Parts of the range
+//! pass
 //! between the nodes. Nodes crash, restart from their disks and pause between any two steps;
 //! clocks are wrong by up to 500 ppm; packets are lost, late and duplicated; clients renew late,
 //! restart, release and decline. A seed replays a history.
@@ -118,7 +119,8 @@ struct Record {
     longest_s: u32,
     /// Node that knows what is withheld because of the record's node, and the number of its disk.
     former: Option<(String, u64)>,
-    /// That node had all of the part; and the record's node knew what that node did not.
+    /// Two flags: the node in `former` had all of the part, and the record's node knew what the
+    /// node in `former` did not know.
     knows: (bool, bool),
 }
 

@@ -1,4 +1,5 @@
-//! Use of an address of a range.
+//! Defines the states of an address of a range: offered, leased, released, declined and unclear.
+//! Derives from a state the client of the address, and the holder to store on disk.
 
 use super::holder::Holder;
 use crate::mac::Mac;
@@ -66,7 +67,7 @@ impl AddressUse {
         }
     }
 
-    /// Returns the client that has the address or was offered it.
+    /// Returns the client that has the address, was offered it or has just released it.
     pub(super) fn mac(self) -> Option<Mac> {
         match self {
             AddressUse::Offered { mac, .. }
@@ -76,7 +77,7 @@ impl AddressUse {
         }
     }
 
-    /// Returns the client that is known to use an unclear address.
+    /// Returns the client that is known to use an unclear address, or that declined the address.
     pub(super) fn user(self) -> Option<Mac> {
         match self {
             AddressUse::Unclear { user, .. } | AddressUse::Declined { by: user, .. } => user,
@@ -87,11 +88,13 @@ impl AddressUse {
     /// Returns the holder to store for the next start.
     pub(super) fn holder(self) -> Holder {
         match self {
-            // Until the lifetime of a packet is over, nobody else gets the address.
+            // Stores a released address as the client's: no other client gets it within the
+            // lifetime of a packet.
             AddressUse::Leased { mac, .. } | AddressUse::Released { mac, .. } => {
                 Holder::Client(mac)
             }
-            // A client may not have learned yet that its address is another's.
+            // Stores a declined address as unclear, too: its client may not have learned yet that
+            // another host uses it.
             AddressUse::Unclear {
                 is_before: true,
                 user,

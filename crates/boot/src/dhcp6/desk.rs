@@ -232,8 +232,8 @@ impl Dhcpv6Server {
         Dhcpv6Decision::silent("it is for another server")
     }
 
-    /// Returns whether only this node can assign an address to the client, so that it may assign
-    /// one at once.
+    /// Returns whether this node may assign an address to the client at once: the client has a
+    /// fixed address, or no other node assigns addresses of the range.
     fn is_only_here(&self, mac: Mac) -> bool {
         matches!(self.own(mac), Some(Ok(_))) || self.pool.as_ref().is_some_and(Pool::is_whole)
     }
@@ -335,7 +335,8 @@ impl Dhcpv6Server {
             );
         };
         match how {
-            // Offers the address now if the client has no record of it: the client sent no Solicit.
+            // Offers the address now if this node has no record of the client: the client sent no
+            // Solicit here.
             ClientRequestState::Selecting if !pool.has_record(mac, address) => {
                 // Ignores the result: the claim below reports why there is no address.
                 let _ = pool.offer(mac, Some(address), now_ms);

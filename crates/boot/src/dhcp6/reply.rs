@@ -103,7 +103,7 @@ impl Grant {
     fn write(&self, lease_s: u32, bytes: &mut Vec<u8>) {
         let lease_s = self.address.map_or(0, |_| lease_s);
         let mut data = self.id.to_vec();
-        // T1 and T2 (RFC 8415, 21.4).
+        // T1 and T2: half of the lease, and four fifths (RFC 8415, 21.4).
         data.extend((lease_s / 2).to_be_bytes());
         data.extend((lease_s / 5 * 4).to_be_bytes());
         let ended = self.ended.iter().map(|address| (*address, 0));

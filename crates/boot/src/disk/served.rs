@@ -1,8 +1,9 @@
 //! Tracks which clients have used a disk, and ends their use when another user has had the disk.
 //!
 //! A client caches the blocks that it has read. If another user has had the volume meanwhile, the
-//! client must not continue: its requests fail until it boots again. Clients that have not used the
-//! disk are served at once.
+//! client must not continue: its requests fail until it boots again. For a client whose boots this
+//! node does not see, a silence of 60 s counts as a boot. Clients that have not used the disk are
+//! served at once.
 
 use super::device::Disk;
 use super::storage::Storage;
@@ -242,7 +243,7 @@ mod tests {
         assert_eq!(served.replace_superseded(), None);
         supersede(&all);
         assert_eq!(served.replace_superseded(), Some(1));
-        // The open session, and a session of the system that still runs.
+        // Writes fail in the open session, and in a new session of the system that still runs.
         assert!(session.write(0, &[1]).is_err());
         assert!(served.of(MACHINE).write(0, &[1]).is_err());
         // Another machine has cached nothing.

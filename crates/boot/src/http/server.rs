@@ -33,7 +33,7 @@ use tokio::time::{sleep, timeout};
 
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const DISK_THREADS: usize = 16;
-/// Pause of a listener when there are no descriptors left.
+/// Pause of a listener after a failed accept, for example when there are no descriptors left.
 const REST: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -376,8 +376,8 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// Returns the media type of a content by the file's extension. Firmware that boots by HTTP checks
-/// the type (UEFI 2.10, 24.7).
+/// Returns the media type of a content: plain text if it was generated, or else by the file's
+/// extension. Firmware that boots by HTTP checks the type (UEFI 2.10, 24.7).
 fn kind(content: &FetchContent) -> &'static str {
     let path = match content {
         FetchContent::Made(_) => return "text/plain; charset=utf-8",

@@ -149,7 +149,8 @@ impl Parameters {
             "DefaultTime2Retain" | "ErrorRecoveryLevel" => Some("0".to_owned()),
             "TaskReporting" => Some("RFC3720".to_owned()),
             "iSCSIProtocolLevel" => Some("1".to_owned()),
-            // The caller evaluates the keys that identify the initiator and the target.
+            // Returns no value for the keys that identify the initiator and the target: the caller
+            // evaluates them.
             "InitiatorName" | "InitiatorAlias" | "SessionType" | "TargetName" | "AuthMethod" => {
                 None
             }

@@ -1,5 +1,5 @@
-//! File of leases: a [`record::Journal`] whose keys are addresses and whose values are their
-//! holders.
+//! Reads and writes the file of leases: a [`record::Journal`] whose keys are addresses and whose
+//! values are their holders. Each write is an append or a replacement of the file.
 
 use crate::dhcp::mirror::{LeaseChange, LeaseCopy};
 use crate::dhcp::pool::Holder;
@@ -43,7 +43,7 @@ pub(crate) fn entry(change: LeaseChange, epoch: u64) -> FileEntry {
     }
 }
 
-/// Returns everything of a copy.
+/// Returns all entries of a copy: a note with its holder, epoch and division, and its leases.
 pub(crate) fn entries_of_copy(copy: &LeaseCopy) -> impl Iterator<Item = FileEntry> {
     let note = FileNote::Copy {
         node: copy.node.clone(),
@@ -82,7 +82,7 @@ impl RecordFile {
     /// Opens the file, which has what the journal has read, to append to it.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub(crate) fn open(path: PathBuf, journal: Journal) -> io::Result<RecordFile> {
         let file = OpenOptions::new().append(true).open(&path)?;
         // A process that was killed may not have synced everything.
@@ -113,7 +113,7 @@ impl RecordFile {
         self.journal.raise_generation(generation.into());
     }
 
-    /// Gives the file another number, and a generation after this one.
+    /// Gives the file another number, and a generation after `newest`.
     pub(crate) fn forget(&mut self, newest: u32) {
         self.journal.forget(new_store().into(), newest.into());
     }
@@ -121,12 +121,12 @@ impl RecordFile {
     /// Returns whether entries can be appended. `records`: number of records after that.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub(crate) fn can_append(&self, entries: usize, records: usize) -> io::Result<bool> {
         let Some(file) = &self.file else {
             return Ok(false);
         };
-        // Data in a file without a name would be lost at the next start.
+        // Refuses to append to a removed file: its data would be lost at the next start.
         let is_there = file.metadata()?.nlink() > 0;
         Ok(is_there && !self.journal.needs_replacement(entries, records))
     }
@@ -135,7 +135,7 @@ impl RecordFile {
     /// generation. Otherwise they may be lost.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub(crate) fn append(
         &mut self,
         entries: impl Iterator<Item = FileEntry>,
@@ -156,10 +156,10 @@ impl RecordFile {
         Ok(())
     }
 
-    /// Replaces the file as the next generation. `entries`: everything.
+    /// Replaces the file as the next generation. `entries`: all entries of the new file.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub(crate) fn replace(&mut self, entries: impl Iterator<Item = FileEntry>) -> io::Result<()> {
         let mut journal = self.journal;
         let bytes = journal.replace(entries);
@@ -169,14 +169,14 @@ impl RecordFile {
     /// Replaces the file by one with the same contents, in the current format.
     ///
     /// # Errors
-    /// The system's.
+    /// A system call fails.
     pub(crate) fn rewrite(&mut self, entries: impl Iterator<Item = FileEntry>) -> io::Result<()> {
         let mut journal = self.journal;
         let bytes = journal.rewrite(entries);
         self.write(journal, &bytes)
     }
 
-    /// Returns the contents for a file in another directory. `entries`: everything.
+    /// Returns the contents for a file in another directory. `entries`: all entries of that file.
     pub(crate) fn contents(&self, entries: impl Iterator<Item = FileEntry>) -> Vec<u8> {
         let mut journal = self.journal;
         journal.rewrite(entries)

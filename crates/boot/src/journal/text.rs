@@ -1,11 +1,5 @@
-//! Files of earlier versions, which are read once: the next write replaces them.
-//!
-//! Lines: `10.20.0.100 52:54:00:12:34:56` for a lease, `10.20.0.100 ?` for an address that an
-//! unknown client may have, `10.20.0.100 before` for one that the previous holder of the part may
-//! have assigned, `10.20.0.100 -` for the end of any of these. After `?` and `before` follows the
-//! client, if one is known to use the address. `lease 43200` is the longest lease, `generation` the
-//! number of writes, and `store` the number of the file. A copy begins with a line of its holder,
-//! epoch and checksum of the ranges. No client got a response for an incomplete line.
+//! Parses the text files of earlier versions of Evenkeel, which are read once: the next write
+//! replaces them.
 
 use super::LeaseFileContents;
 use crate::dhcp::mirror::LeaseCopy;

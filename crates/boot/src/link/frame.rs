@@ -1,4 +1,5 @@
-//! Messages between the boot roles of two nodes.
+//! Defines the messages between the boot roles of two nodes: leases and activities of the holder of
+//! parts, and confirmations of the receiver. Reads their frames within bounds.
 
 use crate::dhcp::mirror::LeaseCopyMessage;
 use crate::site::MachineActivity;
@@ -42,7 +43,7 @@ pub(super) enum HolderMessage {
 /// Message to the holder of parts.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub(super) enum ReceiverMessage {
-    /// Everything up to this number is on the disk of the other node.
+    /// Everything of the part up to this number is on the disk of the sender of this message.
     Known {
         /// Name of the network's section.
         network: String,
@@ -50,11 +51,11 @@ pub(super) enum ReceiverMessage {
         epoch: u64,
         /// Number of the last message.
         number: u64,
-        /// True if the other node accepts [`HolderMessage::Did`].
+        /// True if the sender accepts [`HolderMessage::Did`].
         #[serde(default)]
         reads_activities: bool,
     },
-    /// Keep-alive message of the other node.
+    /// Keep-alive message of the receiver of leases.
     Ping,
 }
 

@@ -1,5 +1,6 @@
-//! Storage of the copies of a network: a thread that writes a file for each part, as
-//! [`crate::journal::file`]. All files count the same writes. A damaged file is not a valid copy.
+//! Stores this node's copies of the leases of other nodes in a network: a thread writes a file for
+//! each part, as [`crate::journal::file`]. All files count the same writes. A damaged file is
+//! ignored.
 
 use crate::dhcp::mirror::{LeaseChange, LeaseCopy, LeaseCopyContent, LeaseCopyMessage};
 use crate::journal::file::{RecordFile, entries_of_copy, entry, new_store};
@@ -81,7 +82,7 @@ impl CopyWriter {
         match self.jobs.try_send(job) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(job)) => Err(job),
-            // The thread has ended with its network.
+            // Drops the message: the thread has ended with its network.
             Err(TrySendError::Disconnected(_)) => Ok(()),
         }
     }
@@ -95,7 +96,7 @@ pub fn remove_copies(directory: &Path, section: &str) {
 }
 
 fn path(directory: &Path, section: &str, part: usize) -> PathBuf {
-    // No section name contains this character.
+    // No section name contains the character `@`.
     directory.join(format!("{section}@part{part}.{COPY_ENDING}"))
 }
 
@@ -123,11 +124,11 @@ impl LeaseCopyFiles {
             // Without the directory, each write reports an error, and nothing is confirmed.
             let _ = made.and_then(|()| only_writes(&self.directory));
             begin(&self);
-            // The receiver may have gone.
+            // Ignores an error: the thread that waits for the message may have gone.
             let _ = says.send(());
             self.run(&taken);
         })?;
-        // The copies must be known before any part is taken.
+        // Waits until the copies are read: they must be known before any part is taken.
         let _ = has_begun.recv();
         Ok(CopyWriter { jobs, copies })
     }

@@ -162,7 +162,7 @@ async fn listens(known: &TrustedNodesReceiver, shared: &Arc<BootNodeLinkState>) 
         let shared = Arc::clone(shared);
         async move {
             let answered = accept_node(&PROTOCOL, &guest.trusted, guest.stream, |_| true);
-            // Errors are those of unknown peers, and of connections that end.
+            // Ignores errors, which are those of unknown peers and of connections that end.
             if let Ok((stream, node)) = answered.await {
                 let _ = session::receive_leases(&shared, &node, stream).await;
             }

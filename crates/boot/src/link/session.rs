@@ -1,4 +1,5 @@
-//! Connection of two nodes, from the end of the handshake to its close. Reading and writing are
+//! Runs the connection of two nodes' boot roles, from the end of the handshake to its close: sends
+//! leases and activities, or stores and confirms those of the other node. Reading and writing are
 //! independent tasks, and neither waits for the other.
 
 use super::BootNodeLinkState;
@@ -150,7 +151,7 @@ async fn send_messages(
 /// them.
 #[derive(Default)]
 struct ReportedActivity {
-    /// Number of the last reported step of each network, and the number of the connection.
+    /// By network: the number of the connection, and the number of the last reported step.
     until: BTreeMap<String, (u64, u64)>,
     /// Time of the last report: lease changes wake the link far more often than operators look.
     at_ms: u64,
@@ -227,7 +228,8 @@ async fn receive_messages(
             HolderMessage::Ping => continue,
         };
         let keeper = networks.get(&network).map(|one| one.keeper.clone());
-        // A network that this node does not have yet: the holder sends it again later.
+        // Drops a message for a network that this node does not have yet: the holder sends it again
+        // later.
         let Some(keeper) = keeper else {
             continue;
         };
@@ -247,7 +249,8 @@ async fn receive_messages(
                 let _ = outcomes.try_send(done.map(|()| known));
             }),
         };
-        // The disk is slower than the network: the holder waits, or continues without this node.
+        // Waits for room in the queue of a disk that is slower than the network. The holder waits
+        // meanwhile, or continues without this node.
         while let Err(again) = keeper.take(job) {
             job = again;
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -271,7 +274,7 @@ async fn send_confirmations(
         while let Some(outcome) = next {
             match outcome {
                 Ok(known) => write(to, &known).await?,
-                // The part has another holder: no confirmation is expected.
+                // Sends no confirmation: the part has another holder, which expects none.
                 Err(OwnedCopyError::Old) => {}
                 Err(refused) => return Err(NodeConnectionError::Refused(refused.to_string())),
             }

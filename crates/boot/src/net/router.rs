@@ -145,7 +145,7 @@ fn asker(packet: &[u8]) -> Option<Mac> {
             let mac: [u8; 6] = option.get(2..8)?.try_into().ok()?;
             return Some(Mac(mac)).filter(|mac| mac.is_of_a_card());
         }
-        // An option of length zero would cause an endless loop.
+        // Stops at an option of length zero, which would cause an endless loop.
         if option.is_empty() {
             return None;
         }

@@ -203,7 +203,8 @@ mod tests {
         // addresses.
         let again = add(3);
         assert_eq!(clients.begin_use(again, wanted(one, true), None), Ok(()));
-        // A disk with overlays, a read-only disk, or a disk with the option for all addresses.
+        // Further users may share a disk with overlays, a read-only disk, or a disk that is open
+        // for all addresses.
         let shared = add(2);
         assert_eq!(
             clients.begin_use(shared, wanted(other, false), None),

@@ -1,4 +1,5 @@
-//! Leases of a network that the cluster grants to nodes: a value without a clock.
+//! Decides which cluster leases of a network a node wants, takes and leaves, and which records the
+//! node writes under them: a value without a clock.
 //!
 //! - `boot/NETWORK/0`, `boot/NETWORK/1` …: a part of the range for each node. Each node wants its
 //!   own part most; another node has the part while its node is down. Before a node assigns the
@@ -45,7 +46,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Time for which a lease is not wanted after it was handed over, nanoseconds. By then the other
-/// node has it.
+/// node has taken the lease.
 const REST_NS: u64 = 2_000_000_000;
 /// Limit of boot orders at one time: a record has no further room.
 pub const ORDERS_MAX: usize = 21;
@@ -75,7 +76,7 @@ struct AcquiredPart {
     state: AcquiredPartState,
     /// Checksum of the previous holder's name, while no client gets a lease.
     previous_holder: Option<u32>,
-    /// Checksum of the lease files of that node.
+    /// Checksum of the lease files of the previous holder.
     before: u32,
     /// Longest lease that another node may have given, seconds.
     longest_s: u32,
@@ -332,8 +333,9 @@ impl ClusterLeases {
         }
     }
 
-    /// Returns whether the record of a part names another node, and so does each record that was
-    /// written since.
+    /// Returns whether each record of a part that may be in effect names another node. A record of
+    /// an earlier epoch is accepted, too, and so is a missing one: the holder has assigned nothing
+    /// by them.
     fn is_known_elsewhere(&self, part: usize) -> bool {
         let Some(lease) = self.known.get(&self.part(part)) else {
             return false;
@@ -345,7 +347,7 @@ impl ClusterLeases {
             .filter(|(epoch, _)| *epoch == lease.epoch);
         let wrote = wrote.into_iter().flat_map(|(_, wrote)| wrote);
         let mut later = wrote.filter(|(number, _)| **number > lease.number);
-        // Without a record the holder has assigned nothing.
+        // Without a record of this epoch the holder has assigned nothing.
         let is_named = |record: PartRecord| {
             record.epoch != lease.epoch || record.clear && !record.named.is_empty()
         };
@@ -463,7 +465,8 @@ impl ClusterLeases {
         let before = record.as_ref();
         let wanted = self.build_part_record(part, before, &taken, &local, knowledge, now_ns);
         let wrote = self.write(part, &lease, record.as_ref(), &wanted, written);
-        // The record comes first, so that the next holder knows of the leases.
+        // Holds the part only once its record is written, so that the next holder knows of the
+        // leases.
         if let (Some(record), AcquiredPartState::Settled(knows, sources)) =
             (record.filter(|_| said), &taken.state)
         {
@@ -479,9 +482,9 @@ impl ClusterLeases {
         }
     }
 
-    /// Builds the record of a part that this node took so. `record`: the current one.
-    /// `local`: what another node may have assigned is stored only if this is not the call in which
-    /// this node took the part.
+    /// Builds the record of a part that this node took as `taken` says. `record`: the current one.
+    /// `local.is_stored` counts for what another node may have assigned, except in the call in
+    /// which this node took the part.
     fn build_part_record(
         &self,
         part: usize,
@@ -510,7 +513,8 @@ impl ClusterLeases {
         let former = if have_ended {
             None
         } else {
-            // Until then a restart has to judge again.
+            // Names the former holder until the earlier leases have ended: a restart before that
+            // has to judge again.
             self.former(taken, clear)
         };
         let claimed = record.filter(|_| !have_ended);
@@ -554,7 +558,7 @@ impl ClusterLeases {
         knowledge: &Knowledge,
         now_ns: u64,
     ) -> bool {
-        // After a record without the flag, clients may have got a lease.
+        // After a record without `is_unheard`, clients may have got a lease.
         let is_heard = |record: &PartRecord| record.epoch == taken.epoch && !record.is_unheard;
         if mine.is_some_and(is_heard) {
             return false;
@@ -620,7 +624,7 @@ impl ClusterLeases {
         {
             return Ok(taken.clone());
         }
-        // No node assigned an address or decided a boot before this one.
+        // True if no node assigned an address or decided a boot before this node.
         let is_new = lease.record.is_empty();
         let own = record.filter(|record| self.is_own(record));
         let has_turns = is_new || own.is_some_and(|record| record.turns);
@@ -628,7 +632,8 @@ impl ClusterLeases {
         let unheard = record
             .filter(|record| record.clear)
             .and_then(|record| match record {
-                // No client got a lease since.
+                // Keeps the previous holder that this node's own record names, if no client got a
+                // lease since.
                 record if record.node == self.me => {
                     record.named.first().copied().filter(|_| record.is_unheard)
                 }
@@ -642,7 +647,8 @@ impl ClusterLeases {
             }
         });
         let had_it = record.is_some_and(|record| self.had_it(record));
-        // The node itself knows how long its own leases are.
+        // Ignores the longest lease of this node's own clear record: the node knows how long its
+        // own leases are.
         let others = record.filter(|record| !(record.clear && self.is_own(record)));
         let adopts = self.adopts(part, lease, record, knowledge, now_ns);
         let is_copied = matches!(adopts, AdoptionProgress::Done);
@@ -714,8 +720,8 @@ impl ClusterLeases {
         self.owned.remove(part);
     }
 
-    /// Returns whether the leases of a part are adopted from a copy, before its record names this
-    /// node.
+    /// Returns the progress of the adoption of a part's leases from a copy at this node. The
+    /// adoption precedes the record that names this node as the holder.
     fn adopts(
         &mut self,
         part: usize,
@@ -757,7 +763,7 @@ impl ClusterLeases {
 
 /// Progress of the adoption of a copy.
 enum AdoptionProgress {
-    /// There is no copy of this part.
+    /// There is no copy of this part, or its leases did not reach the disk in time.
     No,
     /// The leases must reach the disk first.
     Now(PartAdoption),

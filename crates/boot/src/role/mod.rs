@@ -1,4 +1,5 @@
-//! The boot role: a [`Server`] for each network, the operators' orders, and the report.
+//! Runs the boot role: a [`Server`] for each network. Applies configurations and reports of the
+//! cluster, evaluates the cluster leases, executes the operators' orders, and builds the report.
 
 mod leases;
 mod moving;
@@ -69,7 +70,7 @@ pub struct BootRole {
     me: String,
     /// Time of the next evaluation of the leases.
     next_evaluation: Instant,
-    /// Leases that were reported as wanted last, and the reports that wait.
+    /// Leases that were reported to the cluster as wanted last.
     wanted: Vec<WantedLease>,
     pending_messages: ClusterMessages,
     /// None outside of a cluster.
@@ -92,7 +93,7 @@ struct NetworkServer {
     keeper: Option<CopyWriter>,
     /// Directory that the leases have left; their files there are to be removed.
     left: Option<PathBuf>,
-    /// True if this node may respond with the version that it serves.
+    /// Permission of this node to respond with the configuration version that it serves.
     admission: Admission,
 }
 
@@ -189,7 +190,7 @@ impl NetworkServer {
         }
     }
 
-    /// Updates the network from the cluster leases of its pool parts: forgets older DHCP records and
+    /// Updates the network from the cluster leases of its pool parts: drops older files of leases and
     /// their copies, and adds records to write. Returns the cluster leases to hold or observe.
     fn evaluate_leases(
         &mut self,
@@ -247,7 +248,7 @@ impl NetworkServer {
         let is_able = is_able && self.admission != Admission::Removed;
         let mut wanted = leases.wants(is_able, now);
         if !self.admission.is_admitted() {
-            // A node with the accepted version takes the parts.
+            // Limits the rank: a node with the accepted configuration version takes the parts.
             wanted.iter_mut().for_each(|one| one.rank = one.rank.min(1));
         }
         wanted
@@ -470,7 +471,7 @@ impl BootRole {
         site.set_boots(boots.clone());
         site.admit(admission);
         if is_alone {
-            // No other node assigns addresses of the range.
+            // Holds the only part: no other node assigns addresses of the range.
             let held = HeldPart {
                 has_all_leases: true,
                 has_turns: true,

@@ -132,7 +132,7 @@ fn journal<A: Address>(
     name: &str,
     contents: &[u8],
 ) -> io::Result<LeaseJournal<A>> {
-    // Another process may hold the journal's lock.
+    // Fails if another process holds the journal's lock.
     drop(LeaseJournal::<A>::open(directory, name)?);
     std::fs::write(directory.join(format!("{name}.leases")), contents)?;
     // Opening syncs what was written.

@@ -1,5 +1,6 @@
-//! Thread of one network: its DHCP sockets, as long as the interface exists, and the ports of the
-//! file servers.
+//! Runs the DHCP thread of one network: opens the sockets while the interface exists, answers
+//! requests, stores leases and the progress of single boots, and passes listeners to the file
+//! servers.
 
 use super::BootEnvironment;
 use super::server::{DhcpThreadControl, FileServers, lock};
@@ -513,14 +514,15 @@ impl DhcpThread {
         let mut outgoing = Vec::new();
         for (socket, is_proxy_port) in [(&sockets.dhcp, false), (&sockets.proxy, true)] {
             self.batch.receive(socket);
-            // The user of an offered address responded before the client took the offer.
+            // Handles ARP replies first: the user of an offered address responded before the client
+            // took the offer.
             handle_arp_replies(&mut site, sockets, offers, &mut outgoing);
             // Read after the packets have arrived: a lease begins when it is given, or later.
             let now = now_ms();
             for packet in self.batch.packets() {
                 if packet.waited > WAIT_MAX {
-                    // The program was suspended meanwhile: the sender has repeated its request or
-                    // given up.
+                    // Skips the packet, because this process was suspended meanwhile: the sender
+                    // has repeated its request or given up.
                     continue;
                 }
                 let SocketAddr::V4(from) = packet.from else {
@@ -544,11 +546,11 @@ impl DhcpThread {
             let came = ReceivedPacket::at_server_port(&packet, 0);
             outgoing.extend(decide(&mut site, sockets, offers, came, now_ms()));
         }
-        // The decisions may have taken some time.
+        // Handles ARP replies again, since the decisions may have taken some time.
         let now = Instant::now();
         handle_arp_replies(&mut site, sockets, offers, &mut outgoing);
         for (asked, out) in offers.take(now) {
-            // A request waited, and no host has responded at its address.
+            // Decides again about a request that waited: no host has responded at its address.
             let out = out.or_else(|| {
                 let came = ReceivedPacket::at_server_port(&asked.packet, asked.again.max(1));
                 decide(&mut site, sockets, offers, came, now_ms())
@@ -616,7 +618,8 @@ fn handle_arp_replies(
 #[derive(Clone, Copy)]
 struct ReceivedPacket<'p> {
     bytes: &'p [u8],
-    /// Number of ARP replies for the address since the packet arrived.
+    /// Number of earlier decisions about the packet, each followed by an ARP reply for the address
+    /// or by the end of the wait for one.
     arp_replies: u8,
     /// Port to which the response is sent.
     port: u16,

@@ -1,4 +1,5 @@
-//! Servers of one network: a thread for DHCP, and the file servers beside it.
+//! Starts, pauses and stops the servers of one network: a thread for DHCP, and the file servers
+//! beside it.
 
 use super::BootEnvironment;
 use super::running::DhcpThread;
@@ -92,14 +93,14 @@ impl Server {
         lock(&self.orders).stop = true;
         self.wake();
         if let Some(thread) = self.thread.take() {
-            // After a panic the thread handles no packets, and its message has been printed.
+            // Ignores a panic of the thread, whose message has been printed.
             let _ = thread.join();
         }
     }
 
     /// Wakes the thread after a change.
     pub fn wake(&self) {
-        // The counter is full only if it is readable.
+        // Ignores an error: the counter is full only if the thread has been woken already.
         let _: Result<usize, _> = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
     }
 

@@ -1,4 +1,5 @@
-//! IPv6 sockets of one network, beside those of IPv4, which do not depend on them.
+//! Opens the IPv6 sockets of one network, sends router advertisements, answers DHCPv6 packets, and
+//! chooses this node's IPv6 address. The sockets of IPv4 do not depend on them.
 
 use super::running::{WAITING_MAX, WAITING_MS};
 use crate::config::Ipv6Network;
@@ -50,7 +51,7 @@ impl Ipv6Sockets {
     ///
     /// # Errors
     ///
-    /// The system's error as text.
+    /// A system call fails; the text says for which socket, and why.
     pub(super) fn open(
         interface: &str,
         index: u32,
@@ -119,7 +120,7 @@ impl Ipv6Sockets {
         let mut outgoing = Vec::new();
         let mut of_all = site.lock();
         for packet in batch.packets() {
-            // A packet that waited longer is ignored: the program was suspended meanwhile, and the
+            // Ignores a packet that waited longer: this process was suspended meanwhile, and the
             // sender has repeated its request or given up.
             if packet.waited <= wait_max
                 && let SocketAddr::V6(from) = packet.from

@@ -1,4 +1,4 @@
-//! IPv4 sockets of one network, and the packets that are sent by them.
+//! Opens the IPv4 sockets of one network, and sends responses and ARP probes by them.
 
 use crate::dhcp::desk::{DhcpDecision, DhcpNodeAddresses};
 use crate::dhcp::reply::ReplyDestination;
@@ -89,7 +89,7 @@ impl Sockets {
     /// offer.
     pub(super) fn probe(&self, decision: &DhcpDecision) {
         if let Some(address) = decision.probe {
-            // An ARP request that cannot be sent finds no user.
+            // Ignores an error: an ARP request that cannot be sent finds no user.
             let _ = self.frames.send_arp_probe(self.mac, address);
         }
     }

@@ -1,6 +1,7 @@
-//! Offers that wait a moment for ARP replies. A machine that is offered an address in use has to
-//! restart its configuration, and firmware takes long for that. Requests for an address that may
-//! be another client's wait, too, until their client has responded to ARP.
+//! Holds back offers for 100 ms, for ARP replies of another host that uses the address. A machine
+//! that is offered an address in use has to restart its configuration, and firmware takes long for
+//! that. Requests for an address that may be another client's wait, too, until their client has
+//! responded to ARP.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ struct PendingOffer<T> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct PendingRequest {
     pub(super) packet: Vec<u8>,
-    /// Number of offers that were dropped because another host uses the address.
+    /// Number of times that an ARP reply has led to another decision about the packet.
     pub(super) again: u8,
 }
 
@@ -72,7 +73,7 @@ impl<T> PendingOffers<T> {
         self.0.iter().map(|offer| offer.until).min()
     }
 
-    /// Removes and returns the offers whose addresses no host uses.
+    /// Removes and returns the offers whose wait has ended without a conflict.
     pub(super) fn take(&mut self, now: Instant) -> Vec<(PendingRequest, T)> {
         let is_due = |offer: &mut PendingOffer<T>| offer.until <= now;
         self.0

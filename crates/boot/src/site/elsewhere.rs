@@ -168,7 +168,9 @@ fn clients_elsewhere<'c, A: Address>(
     })
 }
 
-/// An empty node: no node is known to hold the part.
+/// Chooses the address of a machine: its lease from this node, the address from another node, or an
+/// offer of this node, with the node that assigned it. An empty node: no node is known to hold the
+/// part.
 fn choose<A: Address>(
     pool: Option<&mut Pool<A>>,
     mac: Mac,

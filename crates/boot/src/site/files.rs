@@ -69,7 +69,7 @@ impl NetworkState {
             self.six.forget(newest);
             self.set_node_address6(here, now_ms);
         }
-        // The record of single boots may be as old.
+        // Marks the single boots as unknown: their record may be as old.
         self.turns.generation = self.turns.generation.max(turns.unwrap_or(0));
         self.turns_status.opened = self.turns.generation;
         self.turns_status.is_unknown = true;

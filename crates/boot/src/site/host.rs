@@ -88,7 +88,8 @@ impl NetworkState {
         Some(format!("it is the address of machine {} now", machine.name))
     }
 
-    /// Describes, for operators, leases of such addresses: two hosts may use them.
+    /// Describes, for operators, leases of addresses that clients must no longer get: two hosts may
+    /// use such an address.
     pub(super) fn superseded_words(&self) -> Vec<String> {
         let four = self.desk.iter().flat_map(DhcpServer::superseded);
         let four = four.map(|(address, lease)| (IpAddr::V4(address), lease));

@@ -29,8 +29,8 @@ pub(super) struct LeaseStore<A> {
     pub(super) stays: Option<String>,
     /// Machines whose lease is not on disk: they get no response.
     unstored: HashSet<Mac>,
-    /// Configured lease time, seconds. The next two fields: the longest of the leases from before,
-    /// seconds, and the time until which one may be valid, milliseconds.
+    /// Configured lease time, seconds. `longer`: the longest of the leases from before, seconds,
+    /// and the time until which one may be valid, milliseconds.
     lease_s: u32,
     longer: (u32, u64),
 }

@@ -29,7 +29,8 @@ impl NetworkState {
         self.store();
         self.store6();
         let has_turns = self.has_turns();
-        // Without the record of single boots, each machine would boot its installer again.
+        // Marks the single boots as unknown if their record was not read: without the record, each
+        // machine would boot its installer again.
         self.turns_status.is_unknown |= !has_turns;
         LeavingFiles {
             leases: self.parts.keeping.leave(),

@@ -1,5 +1,6 @@
-//! State of one network that its servers (DHCP, TFTP and HTTP, each on a thread) share, behind one
-//! lock.
+//! Holds the state of one network that its servers (DHCP, TFTP and HTTP, each on a thread) share,
+//! behind one lock. Decides about requests, applies the configuration and the cluster's grants, and
+//! passes leases and single boots to the thread that stores them.
 
 mod admission;
 mod elsewhere;
@@ -378,7 +379,8 @@ impl NetworkState {
         self.parts.standing.nodes.clone()
     }
 
-    /// Returns the servers from which machines fetch; this node is the first one.
+    /// Returns the servers from which a machine fetches. Over IPv4: the configured server, this
+    /// node, and the other nodes. Over IPv6: this node and the other nodes.
     fn servers(&mut self, asker: IpAddr) -> script::FetchServers {
         let mac = self.seen.macs.get(&asker).copied();
         let has_four = mac.is_none_or(|mac| self.address_of(mac).is_some());
@@ -411,7 +413,8 @@ impl NetworkState {
         }
     }
 
-    /// Decides the response to a packet. None: the packet is invalid, or over the rate limit.
+    /// Decides the response to a packet. None: the packet is invalid, of another network, or over
+    /// the rate limit.
     pub fn decide(
         &mut self,
         packet: &[u8],
@@ -584,7 +587,8 @@ impl NetworkState {
         is_conflict
     }
 
-    /// Returns whether a machine has just requested what to boot.
+    /// Returns whether a machine counts as booting: this node has responded to it within
+    /// [`BOOTS_MS`].
     pub fn boots_now(&self, mac: Mac, now_ms: u64) -> bool {
         let last = self.history.answered_of(mac);
         last.is_some_and(|step| now_ms.saturating_sub(step.at.boottime_ms) < BOOTS_MS)
@@ -670,7 +674,8 @@ impl NetworkState {
         }
     }
 
-    /// Records that a machine got no response because its lease could not be stored.
+    /// Records that a machine got no response, because its lease is not on disk or not known to
+    /// another node.
     pub fn withheld(&mut self, mac: Mac) {
         let why = self
             .parts
@@ -747,14 +752,15 @@ impl NetworkState {
         self.overlays = overlays;
     }
 
-    /// Returns the machine at an address if it may use a disk: it boots or has booted an image with
-    /// this disk.
+    /// Returns the machine at an address if it may use a disk: its line or its next boot selects an
+    /// image with this disk.
     pub fn user_of(&mut self, address: IpAddr, disk: &str) -> Option<Mac> {
         let known = self.seen.macs.get(&address).copied();
         if let Some(mac) = known.filter(|mac| self.boots_from(*mac, disk)) {
             return Some(mac);
         }
-        // The machine may not have sent a request since the role started.
+        // Searches all configured machines, too: the machine may not have sent a request since the
+        // role started.
         let lines = self.lan.machines.keys().copied();
         let all: Vec<Mac> = lines.filter(|mac| self.boots_from(*mac, disk)).collect();
         let mut all = all.into_iter();
@@ -767,7 +773,8 @@ impl NetworkState {
     fn boots_from(&self, mac: Mac, disk: &str) -> bool {
         let has = |image: Option<&Image>| image.and_then(Image::disk) == Some(disk);
         let line = self.lan.machines.get(&mac);
-        // The same while an operator has ordered another image for the next boot.
+        // Accepts the image of the line also while an operator has ordered another image for the
+        // next boot.
         let is_own = line.is_some_and(|machine| has(self.lan.images.get(&machine.image)));
         is_own
             || match assigned(&self.lan, &self.turns, mac) {

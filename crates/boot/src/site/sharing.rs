@@ -121,7 +121,8 @@ impl NetworkState {
         mark_of_both(self.range(), self.range6())
     }
 
-    /// `bell` is called when messages for other nodes are ready.
+    /// Sets the copies of other nodes' leases. `bell`: called when messages for other nodes are
+    /// ready.
     pub fn share(&mut self, copies: SharedCopies, bell: MessageNotifier) {
         self.parts.shares.copies = copies;
         self.parts.shares.notifier = Some(bell);
@@ -192,7 +193,7 @@ impl NetworkState {
         let (range, range6) = (self.range(), self.range6());
         let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         let pool6 = self.six.pool();
-        // Without a pool for the range, nothing can be stored.
+        // Waits until each range has a pool: without the pool, nothing can be stored.
         if range.is_some() != pool.is_some() || range6.is_some() != pool6.is_some() {
             return;
         }
@@ -375,7 +376,8 @@ impl NetworkState {
             return ConfirmationDecision::Later;
         }
         if let Some([four, six, ..]) = self.parts.standing.recorded {
-            // An older copy of the file must not be mistaken for the current one.
+            // Waits until the cluster has recorded the generation, so that an older copy of the
+            // file is not mistaken for the current one.
             let is_recorded = match address {
                 IpAddr::V4(address) => self.parts.keeping.is_recorded(address, four, now_ms),
                 IpAddr::V6(address) => self.six.keeping.is_recorded(address, six, now_ms),

@@ -104,7 +104,8 @@ fn files(image: &Image) -> Vec<(String, PathBuf)> {
 }
 
 impl NetworkState {
-    /// Returns an image that a machine may fetch: the image assigned to it, or any image of a menu.
+    /// Returns an image that a machine may fetch: the image assigned to it, any image of a menu, or
+    /// one of which it has fetched a file.
     fn image_for<'l>(&'l self, mac: Mac, name: &str) -> Result<&'l Image, MissingContent> {
         let lan: &LanConfig = &self.lan;
         let image = match assigned(lan, &self.turns, mac) {
@@ -245,7 +246,8 @@ impl NetworkState {
                 }
             }
             RequestedFile::Choice(_, image) => Some((*image).to_owned()),
-            // The machine got its script from another node, or before the role started.
+            // Counts a file of another image than the last one as a boot: the machine got its
+            // script from another node, or before the role started.
             RequestedFile::File(mac, image, _) => {
                 let known = self.history.booted(*mac).map(|(image, _)| image);
                 (known != Some(*image)).then(|| (*image).to_owned())
@@ -255,7 +257,9 @@ impl NetworkState {
     }
 
     /// Returns whether a request for a machine's files comes from that machine, whichever node
-    /// assigned its address. No other host can end the single boot of a machine.
+    /// assigned its address. Beside another DHCP server, each IPv4 address is accepted, since that
+    /// of the machine is unknown. In other cases, no other host can end the single boot of a
+    /// machine.
     fn is_of(&self, address: IpAddr, mac: Mac) -> bool {
         let is_unknown = self.lan.gives == AddressSource::Other && address.is_ipv4();
         let line = self.lan.machines.get(&mac);

@@ -1,4 +1,4 @@
-//! IPv6 of one network: decides about DHCPv6 messages, and has the leases of the range.
+//! Handles IPv6 of one network: decides about DHCPv6 messages, and keeps the leases of the range.
 
 use super::keeping::{LeaseStore, PoolConfig};
 use super::{HeldPart, NetworkState, PartAdoption};
@@ -218,7 +218,7 @@ impl NetworkState {
     }
 
     /// Decides the response to a DHCPv6 packet. `card`: the MAC address of the sender, if it is
-    /// known. None: the packet is invalid, or over the rate limit.
+    /// known. None: the packet is invalid, of another network, or over the rate limit.
     pub fn decide6(
         &mut self,
         packet: &[u8],

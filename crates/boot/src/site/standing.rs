@@ -1,5 +1,5 @@
-//! Parts of the address ranges that this node may assign from, as the cluster has granted them, and
-//! the node's knowledge of the leases in each part.
+//! Defines the status of this node with respect to the address ranges: the parts from which it may
+//! assign, as the cluster has granted them, and its knowledge of the leases in each part.
 
 use crate::dhcp::desk::ClusterNodeAddresses;
 use crate::dhcp::moves::LeaseSources;

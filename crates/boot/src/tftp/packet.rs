@@ -40,7 +40,7 @@ pub enum TftpMode {
 pub struct Options {
     pub block_bytes: Option<u64>,
     pub timeout_s: Option<u64>,
-    /// `tsize`: whether the client requests the length of the file.
+    /// True if the client requests the length of the file (`tsize`).
     pub size: bool,
     /// `windowsize`: blocks that are sent before an ACK.
     pub window: Option<u64>,

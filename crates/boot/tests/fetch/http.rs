@@ -1,4 +1,4 @@
-//! Tests of the HTTP server.
+//! Tests the HTTP server over real sockets, with well-behaved and hostile clients.
 
 use crate::shelf::{LIMIT, TestContentSource, client, is_broken};
 use boot::content::FetchReport;

@@ -1,4 +1,4 @@
-//! Tests of the TFTP server.
+//! Tests the TFTP server over real sockets, with well-behaved and hostile clients.
 
 use crate::shelf::{LIMIT, TestContentSource, client, is_broken};
 use boot::content::FetchReport;

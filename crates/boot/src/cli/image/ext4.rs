@@ -169,7 +169,7 @@ mod tests {
         let shown = runner.run(&mut show);
         let shown = shown.unwrap_or_else(|error| panic!("{error}"));
         assert!(shown.contains("Mode:  04755"), "{shown}");
-        // As the number of seconds, in hexadecimal.
+        // `debugfs` prints a time as its number of seconds, in hexadecimal.
         for (field, time) in [("ctime", EPOCH), ("atime", EPOCH), ("mtime", 1_000_000)] {
             assert!(
                 shown.contains(&format!(" {field}: 0x{time:08x}")),

@@ -61,7 +61,7 @@ const RANGE: AddressSource = AddressSource::Range {
     last: Ipv4Addr::new(10, 20, 0, 109),
 };
 
-/// Builds a desk that holds the first half of its range.
+/// Builds a DHCP server that holds the first half of its range.
 fn desk(unknown: UnknownMachinePolicy, gives: AddressSource) -> DhcpServer {
     let here = DhcpNodeAddresses {
         address: SERVER,
@@ -506,7 +506,7 @@ fn an_address_for_which_a_card_answers_is_given_to_nobody() {
     assert!(!desk.in_use(third, FIXED, 120_000));
 }
 
-/// Builds a desk of which STRANGER accepts the offer of 104 at once, by a relay or not.
+/// Builds a DHCP server of which STRANGER accepts the offer of 104 at once, by a relay or not.
 fn taken(relay: Option<Ipv4Addr>) -> DhcpServer {
     let mut desk = desk(UnknownMachinePolicy::Menu, RANGE);
     for (kind, server) in [

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 /// Knowledge of this node about what the previous holder of an adopted part withholds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AdoptedKnowledge {
-    /// That holder withholds, because of the holder before it, exactly what this node knows.
+    /// True if the previous holder withholds, because of the holder before it, exactly the
+    /// addresses whose leases this node knows.
     pub knows_before: bool,
-    /// That holder knew the leases that this node did not.
+    /// True if the previous holder knew the leases that this node did not know.
     pub is_left: bool,
 }
 

@@ -19,7 +19,7 @@ pub struct Superseded {
 }
 
 impl<A: Address> Pool<A> {
-    /// Keeps a lease of an address that is no longer for clients.
+    /// Keeps a lease of an address that is no longer for clients, if its client is known.
     pub(super) fn supersede(&mut self, address: A, holder: Holder, until_ms: u64) {
         let mac = match holder {
             Holder::Client(mac) => Some(mac),

@@ -1,4 +1,4 @@
-//! Parts that return from a node that did not know their leases.
+//! Tests parts that return from a node that did not know their leases.
 
 use super::*;
 

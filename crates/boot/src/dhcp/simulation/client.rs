@@ -1,5 +1,5 @@
-//! Client as RFC 2131 specifies it: it accepts a response only to its last request, and counts
-//! its lease from when it sent that.
+//! Simulates a DHCP client as RFC 2131 specifies it: the client accepts a response only to its last
+//! request, and counts its lease from when it sent that request.
 
 use super::super::reply::DhcpReplyType;
 use super::super::request::{DhcpMessageType, Request, RequestedAddresses};

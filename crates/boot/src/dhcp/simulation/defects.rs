@@ -1,4 +1,5 @@
-//! Deliberate defects: the simulation has to find each of them, or it would not find a real one.
+//! Lists deliberate defects of a node. The simulation has to find each of them, or it would not
+//! find a real one.
 //!
 //! `BOOT_DEFECT=n BOOT_SEEDS=m cargo test -p evenkeel-boot each_defect` searches `m` histories
 //! for the defect `n`.

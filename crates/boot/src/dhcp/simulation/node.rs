@@ -1,4 +1,4 @@
-//! Node with its server logic, a disk, and the parts that it believes to hold.
+//! Simulates a node with its server logic, a disk, and the parts that the node believes to hold.
 
 mod backup;
 mod ways;

@@ -1,5 +1,6 @@
-//! Failures of nodes together or one after the other, and changes of the range while the nodes do
-//! not reach each other. Afterwards both know what either node knew, and nothing is withheld.
+//! Tests failures of two nodes together or one after the other, and changes of the range while the
+//! nodes do not reach each other. Afterwards both know what either node knew, and nothing is
+//! withheld.
 
 use super::super::desk::DhcpServer;
 use super::super::moves::PastAddresses;

@@ -1,4 +1,4 @@
-//! Bytes of each kind of response.
+//! Tests the bytes of each kind of response.
 
 use super::super::relay::RelayHop;
 use super::super::samples::{LINK, SERVER, all};

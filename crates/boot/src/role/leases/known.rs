@@ -72,8 +72,8 @@ impl ClusterLeases {
     /// reported the holder yet.
     pub(super) fn knows_all(&self, part: usize) -> Option<bool> {
         let Some(lease) = self.known.get(&self.part(part)) else {
-            // All leases are queried together: if this one was answered, the other one does not
-            // exist yet.
+            // All leases are queried together: if the cluster has reported the lease of this node,
+            // that of the part does not exist yet.
             return self.known.get(&self.node(&self.me)).map(|_| true);
         };
         let is_held = lease.holder == self.me;
@@ -122,9 +122,9 @@ impl ClusterLeases {
         FormerHolder::new(&self.me, self.files)
     }
 
-    /// Returns the node that knows what is withheld because this one has a part. `is_stored`: see [`AcquiredPart::former`]. The result may be this node itself:
-    /// the node that withheld the addresses may still get the part back, as long as no client gets
-    /// a lease.
+    /// Returns the node that knows what is withheld because this one has a part. `is_stored`: see
+    /// [`AcquiredPart::former`]. The result may be this node itself: the node that withheld the
+    /// addresses may still get the part back, as long as no client gets a lease.
     pub(super) fn former(&self, taken: &AcquiredPart, is_stored: bool) -> Option<FormerHolder> {
         let former = taken.former(is_stored);
         former.filter(|_| taken.previous_holder.is_some() || self.is_anothers(former))
@@ -146,8 +146,8 @@ impl ClusterLeases {
     }
 
     /// Returns the node that held a part before it was taken by one that did not know its leases.
-    /// `record`: the record that this node finds. `state`: how it takes the part. `is_copied`:
-    /// whether it takes the part from a copy.
+    /// `record`: the record that this node finds. `state`: how this node takes the part.
+    /// `is_copied`: true if this node takes the part from a copy.
     pub(super) fn former_of(
         &self,
         record: &PartRecord,
@@ -205,8 +205,8 @@ impl ClusterLeases {
         only(formers.filter_map(|record| record.former))
     }
 
-    /// Returns the extent of what the former holder knows when this node takes a part so.
-    /// `record`: the previous one.
+    /// Returns the extent of what the former holder knows when this node takes a part with `state`.
+    /// `record`: the previous record of the part.
     pub(super) fn knowledge_of_former(
         &self,
         record: &PartRecord,
@@ -245,7 +245,7 @@ impl ClusterLeases {
         })
     }
 
-    /// Returns whether a node has seen the holder of each part that this one holds.
+    /// Returns whether a node has seen this node as the holder of each part that this node holds.
     fn is_after(&self, at: &NodeLeaseRecord) -> bool {
         self.owned.taken.iter().all(|(part, taken)| {
             let seen = at.epochs.get(*part);
@@ -273,7 +273,7 @@ impl ClusterLeases {
         let Some((holder, epoch)) = now else {
             return;
         };
-        // When the node has the part itself, it has waited.
+        // Continues the wait if this node itself has got the part since.
         let is_same = |before: &(String, u64, u64)| {
             holder == self.me || (&before.0, before.1) == (&holder, epoch)
         };

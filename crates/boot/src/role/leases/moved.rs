@@ -1,4 +1,5 @@
-//! Parts whose ranges have changed: what this node knows of their leases, and what it waits for.
+//! Decides what this node knows of the leases of a part whose ranges have changed, and which other
+//! nodes it waits for.
 
 use super::known::only;
 use super::record::{FormerHolder, PartRecord, mark_of};
@@ -84,7 +85,8 @@ impl ClusterLeases {
         record.claim().past_with(part, range, self.parts(), knows)
     }
 
-    /// Returns the same for IPv6.
+    /// Returns the IPv6 addresses that previous ranges assigned in the name of a part. The
+    /// arguments are those of [`ClusterLeases::past`].
     pub(super) fn past6(
         &self,
         part: usize,
@@ -96,7 +98,8 @@ impl ClusterLeases {
         record.claim6().past_with(part, range, self.parts(), knows)
     }
 
-    /// Returns whether this node knows the leases of a record. `is_moved`: by another range.
+    /// Returns whether this node knows the leases of a record. `is_moved`: true if the record has
+    /// another range.
     fn knows_past(&self, record: &PartRecord, is_moved: bool, taken: &AcquiredPart) -> bool {
         let is_known = match &taken.state {
             AcquiredPartState::Claims(Basis::Own(..), _) if is_moved => record.knows_own(),
@@ -111,8 +114,8 @@ impl ClusterLeases {
         for other in (0..usize::try_from(self.parts()).ok()?).filter(|other| *other != part) {
             let lease = self.known.get(&self.part(other));
             let Some(lease) = lease.filter(|lease| !lease.record.is_empty()) else {
-                // A node that takes that part sees the record of this one before it assigns
-                // anything.
+                // Skips a part without a record: a node that takes the part sees the record of this
+                // node before it assigns anything.
                 continue;
             };
             let record: PartRecord = codec::decode(&lease.record).ok()?;
@@ -209,7 +212,8 @@ impl ClusterLeases {
             .records
             .iter()
             .filter(|(part, _)| late.contains(part));
-        // The lease files may be unknown, or lost.
+        // Returns no node if the lease files of one are unknown, or if one is this node, which has
+        // lost its own files.
         let formers = records.map(|(_, record)| {
             let former = FormerHolder::new(&record.node, record.files);
             former.filter(|_| record.node != self.me)

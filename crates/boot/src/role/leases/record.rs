@@ -1,4 +1,5 @@
-//! Records that nodes write under their cluster leases.
+//! Defines and encodes the records that nodes write under their cluster leases: one for each part
+//! of the ranges, and one for each node.
 
 use crate::dhcp::moves::{PartClaim, PastAddresses};
 use crate::dhcp::range::{Address, Range, Span};
@@ -129,11 +130,13 @@ const OWN: u8 = 16;
 const FORMER_HAD_ALL: u8 = 32;
 const FORMER_COMPLEMENTED: u8 = 64;
 
-/// First and last address, and the flags.
+/// Encoded previous addresses of IPv4: the first one, the last one, and the flags.
 type EncodedPast = (u32, u32, u8);
-/// The halves of both addresses, and the flags.
+/// Encoded previous addresses of IPv6: the halves of the first one, those of the last one, and the
+/// flags.
 type EncodedPast6 = (u64, u64, u64, u64, u8);
-/// The halves of the first address, the number of addresses after that, and the number of parts.
+/// Encoded range of IPv6: the halves of the first address, the number of addresses after that, and
+/// the number of parts.
 type EncodedRange6 = (u64, u64, u32, u32);
 
 /// Encoding of a [`PartRecord`]. The bytes are those of all earlier versions, and short: a record
@@ -144,7 +147,7 @@ pub(super) struct EncodedPartRecord {
     pub(super) node: String,
     pub(super) clear: bool,
     pub(super) turns: bool,
-    /// First and last address, and the number of parts.
+    /// Range of IPv4: first and last address, and the number of parts.
     pub(super) range: (u32, u32, u32),
     #[serde(rename = "x", skip_serializing_if = "is_default")]
     pub(super) range6: EncodedRange6,

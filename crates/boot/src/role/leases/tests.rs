@@ -20,7 +20,7 @@ const STORED: LocalNode<'static> = LocalNode {
     orders: &[],
     is_stored: true,
 };
-/// The same with a machine that has a boot order.
+/// Node as [`STORED`], with a machine that has a boot order.
 const ORDERED: LocalNode<'static> = LocalNode {
     orders: &[7],
     ..STORED
@@ -720,14 +720,13 @@ struct LeasePairFixture {
     alpha: ClusterLeases,
     records: [Vec<u8>; 2],
     numbers: [u64; 2],
-    /// Builds the leases: the holder of part 1, and the epochs in which beta has seen that alpha
-    /// holds the parts.
+    /// Holder of part 1. `seen`: the epochs in which beta has seen that alpha holds the parts.
     other: &'static str,
     seen: Vec<u64>,
 }
 
 impl LeasePairFixture {
-    /// Each node has its part, by the range of [`leases`].
+    /// Builds the pair: each node has its part, by the range of [`leases`].
     fn new() -> LeasePairFixture {
         let of = |node: &str| PartRecord {
             node: node.to_owned(),
@@ -746,7 +745,7 @@ impl LeasePairFixture {
         }
     }
 
-    /// Another record of a part.
+    /// Changes the record of a part.
     fn write(&mut self, part: usize, change: impl FnOnce(&mut PartRecord)) {
         let mut record: PartRecord = codec::decode(&self.records[part]).unwrap();
         change(&mut record);
@@ -758,7 +757,7 @@ impl LeasePairFixture {
         codec::decode(&self.records[part]).unwrap()
     }
 
-    /// Turns of alpha until it writes nothing more.
+    /// Evaluates alpha until it writes no further record. Returns its status.
     fn turn(&mut self, knowledge: &Knowledge, now_ns: u64) -> NodeLeaseStatus {
         for _ in 0..9 {
             let known = [0, 1].map(|part| KnownLease {
@@ -792,10 +791,10 @@ impl LeasePairFixture {
     }
 }
 
-/// Returns the knowledge about a part that is taken with leases of that copy.
+/// Part of the debug output of a source of leases that is beta's copy.
 const OF_BETA: &str = r#"node: "beta", epoch: 4"#;
 
-/// Alpha has a copy of beta's part, 1.
+/// Knowledge of alpha, which has a copy of part 1 of beta.
 fn of_beta_known() -> Knowledge {
     Knowledge {
         copies: [(1, ("beta".to_owned(), 4))].into(),

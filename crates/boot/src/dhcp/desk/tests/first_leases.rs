@@ -1,4 +1,4 @@
-//! Ways to a first lease: each needs an offer, and none leads to the address of a node.
+//! Tests the ways to a first lease: each needs an offer, and none leads to the address of a node.
 
 use super::*;
 
@@ -87,7 +87,7 @@ fn record_of_a_client_outlives_its_restart_and_decides() {
 #[test]
 fn address_of_a_node_is_given_to_nobody_in_any_way() {
     let reserved = |desk: &mut DhcpServer| desk.set_of_nodes([ip(107)].into());
-    // An address of the range: the desk of these tests reserves 107.
+    // An address of the range: the server of these tests reserves 107.
     let mut all = ways(107).to_vec();
     all.push(("DISCOVER", claims(None, Some(107), None)));
     for (way, what) in all {

@@ -1,11 +1,11 @@
-//! Leases of addresses that a new version of the configuration assigns to another host.
+//! Tests leases of addresses that a new configuration version assigns to another host.
 
 use super::*;
 
 const LEASE_MS: u64 = 3_600_000;
 
-/// Builds a desk whose whole range had these leases before, where these addresses are now for no
-/// client.
+/// Builds a DHCP server whose whole range had these leases before, where these addresses are now
+/// for no client.
 fn desk_after(leases: &[(u8, Mac)], reserved: &[u8], last: u8) -> DhcpServer {
     let range = Range {
         first: ip(100),

@@ -1,5 +1,5 @@
-//! Backups of a node's disk that are put back after a crash, and the cluster's record of the disk's
-//! generations, by which the node recognises them.
+//! Makes backups of a simulated node's disk and puts them back after a crash. Keeps the cluster's
+//! record of the disk's generations, by which the node recognises an older disk.
 
 use super::{Disk, HolderChange, SimulatedNode};
 use crate::dhcp::simulation::InjectedDefect;

@@ -1,4 +1,4 @@
-//! Ways in which a simulated node takes a part, and the records that it writes.
+//! Decides how a simulated node takes a part, and builds the records that the node writes.
 
 use super::SimulatedNode;
 use crate::dhcp::mirror::LeaseCopy;

@@ -1,4 +1,5 @@
-//! A part that was taken without knowing its leases goes back to the node that knows them.
+//! Tests that a part that was taken without knowing its leases goes back to the node that knows
+//! them.
 
 use super::*;
 use crate::role::leases::record::FormerKnowledge;
