@@ -33,7 +33,7 @@ impl Background {
         let thread = std::thread::Builder::new().name("background".to_owned());
         let begun = thread.spawn(move || {
             crate::follow::be_ordinary();
-            // The caller may have gone.
+            // Ignores an error: the caller may have gone.
             let _ = sender.send(work());
         });
         begun.map_err(|error| language::reason(&error))?;

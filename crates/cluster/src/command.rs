@@ -1,4 +1,5 @@
-//! The replicated commands of the log, and the result of each.
+//! Defines the replicated commands of the log and their results, and writes trace events about
+//! applied commands.
 //!
 //! A command names the format that it needs ([`ClusterCommand::format`]). A proposer uses the
 //! newest format that all members support (`ClusterState::format`). A member
@@ -17,7 +18,7 @@ pub const FORMAT: u32 = 6;
 pub const FREES_FORMAT: u32 = 3;
 /// First format in which the entry that releases a lease grants it to the next holder.
 pub const PASSES_FORMAT: u32 = 4;
-/// The format from which the record of a lease may have more than [`SHORT_RECORD_BYTES_MAX`].
+/// First format in which the record of a lease may have more than [`SHORT_RECORD_BYTES_MAX`].
 pub const LONG_RECORDS_FORMAT: u32 = 5;
 /// First format in which authors sign their commands: see [`CommandBody::RequireSignatures`].
 pub const SIGNED_FORMAT: u32 = 6;

@@ -20,11 +20,11 @@ fn seal(bytes: &[u8]) -> Vec<u8> {
     [SEAL, digits.as_bytes(), b"\n"].concat()
 }
 
-/// Writes bytes to a file and to its copy. The copy is written first, so it is never
-/// older than the file.
+/// Writes bytes to a file and to its copy. The copy is written first, so it is never older than the
+/// file.
 ///
 /// # Errors
-/// Returns the system's errors.
+/// A system call fails.
 pub fn write_twice(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let sealed = Zeroizing::new([bytes, &seal(bytes)].concat());
     write(&copy_of(path), &sealed)?;

@@ -1,5 +1,5 @@
-//! Gossip: data that needs no agreement (each member's view of the others and of its
-//! servers), spread outside of the log.
+//! Spreads data that needs no agreement between members, outside of the log: each member's view of
+//! the others and of its servers.
 //!
 //! Each member writes only its own entry: topics with bytes. Two members exchange what
 //! the other one lacks ([`Gossip::ask`], [`Gossip::answer`], [`Gossip::merge_response`]), including

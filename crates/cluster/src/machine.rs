@@ -1,4 +1,4 @@
-//! Interface of the control role to its machine. The binary implements it with its
+//! Defines the interface of the control role to its machine. The binary implements it with its
 //! supervisor; tests implement a machine of their own.
 
 use crate::authority::PartCredentials;

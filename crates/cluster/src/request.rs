@@ -1,7 +1,8 @@
-//! Requests of operators to the control role at its socket (`control.sock` in the runtime
-//! directory, for root and the role's own user): a [`Request`], then [`ControlReply`]s until a
-//! final one, then the next request if there is one. Each is its length (u32, big endian)
-//! and the value encoded by [`part::codec`]. The role closes idle connections.
+//! Defines the requests of operators to the control role at its socket (`control.sock` in the
+//! runtime directory, for root and the role's own user), the replies, and their framing. A
+//! connection carries a [`Request`], then [`ControlReply`]s until a final one, then the next
+//! request if there is one. Each is its length (u32, big endian) and the value encoded by
+//! [`part::codec`]. The role closes idle connections.
 
 //! [`Client`] is the client side; it blocks, and needs no runtime.
 
@@ -41,9 +42,9 @@ pub enum Request {
         /// Name of the next leader; None: the best candidate.
         name: Option<String>,
     },
-    /// Replace this member's key and certificate, and the content key.
+    /// Replaces this member's key and certificate, and the content key.
     Rotate,
-    /// Replace the CA, and certify all members by the new one: [`ControlReply::Progress`] until
+    /// Replaces the CA, and certifies all members by the new one: [`ControlReply::Progress`] until
     /// [`ControlReply::Done`] or [`ControlReply::Refused`].
     RotateAuthority,
     /// A change: [`ControlReply::Progress`] until [`ControlReply::Done`] or

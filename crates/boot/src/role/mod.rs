@@ -190,8 +190,8 @@ impl NetworkServer {
         }
     }
 
-    /// Updates the network from the cluster leases of its pool parts: drops older files of leases and
-    /// their copies, and adds records to write. Returns the cluster leases to hold or observe.
+    /// Updates the network from the cluster leases of its pool parts: drops older files of leases, and
+    /// adds records to write. Returns the cluster leases to hold or observe.
     fn evaluate_leases(
         &mut self,
         me: &str,

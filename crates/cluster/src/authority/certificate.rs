@@ -1,4 +1,5 @@
-//! The cluster's CA, and the certificates that it issues to members.
+//! Creates the cluster's CA, issues certificates to members, and decides when a certificate or the
+//! CA is renewed.
 //!
 //! Names are only in the subjectAltName: `member-3.NAME.evenkeel` identifies the
 //! member, and `was-KEY.member-3.NAME.evenkeel` (KEY: the base32 digest of a former
@@ -62,7 +63,8 @@ pub(super) fn sha256(bytes: &[u8]) -> Digest {
     Digest(out)
 }
 
-/// SHA-256 of the public key (SPKI) in a certificate (DER).
+/// Returns the SHA-256 of the public key (SPKI) in a certificate (DER); None if the certificate
+/// cannot be parsed.
 pub fn certificate_digest(certificate: &[u8]) -> Option<Digest> {
     let der = CertificateDer::from(certificate);
     let parsed = ParsedCertificate::try_from(&der).ok()?;

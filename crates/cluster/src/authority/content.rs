@@ -144,12 +144,12 @@ impl Rings {
         Ok(plain)
     }
 
-    /// Encrypts a small secret that is not a content, for a purpose: the epoch, then
-    /// nonce, ciphertext and tag.
+    /// Encrypts a small secret that is not a content, for a purpose: the epoch, then nonce,
+    /// ciphertext and tag.
     ///
     /// # Errors
-    /// Fails with [`AuthorityError::NoRings`] if this member has no content key, or if the system
-    /// has no random numbers.
+    /// Fails with [`AuthorityError::NoRings`] if this member has no content key, and with
+    /// [`AuthorityError::Key`] if the system has no random numbers.
     pub fn seal_secret(&self, purpose: &str, plain: &[u8]) -> Result<Vec<u8>, AuthorityError> {
         let epoch = self.newest().ok_or(AuthorityError::NoRings)?;
         let key = aead(self.key(epoch)?)?;

@@ -120,12 +120,12 @@ pub struct Rings {
 }
 
 impl Rings {
-    /// Creates a content key, encrypted for nodes, given by their numbers and sealing
-    /// keys. Its creator applies it like every other member, once it is committed.
+    /// Creates a content key, encrypted for nodes, given by their numbers and sealing keys. Its
+    /// creator applies it like every other member, once it is committed.
     ///
     /// # Errors
-    /// Fails with [`AuthorityError::SealingKey`] if the key of a node is unusable, or if the system
-    /// has no random numbers.
+    /// Fails with [`AuthorityError::SealingKey`] if the key of a node is unusable, and with
+    /// [`AuthorityError::Key`] if the system has no random numbers.
     pub fn begin<'a>(
         cluster: &str,
         epoch: Epoch,

@@ -211,7 +211,7 @@ pub(super) enum Anchor {
         removed: BTreeSet<Digest>,
     },
     Token(Token),
-    /// Authorities of the cluster, for a part: both sides have a certificate.
+    /// CAs of the cluster, between roles: both sides need a certificate.
     Part {
         roots: RootCertStore,
     },

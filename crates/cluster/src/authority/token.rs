@@ -1,4 +1,5 @@
-//! Tokens: invitations for new members, on paper or by copying. Each is valid once.
+//! Creates, parses and prints join tokens: invitations for new members, on paper or by copying.
+//! Each is valid once. Proves to the bearer of a token that a node has its invitation.
 //!
 //! The format is `EK1-` and groups of base32 in Crockford's alphabet: no case, no
 //! letters that look like digits, hyphens anywhere. The last bytes are a checksum, so
@@ -109,10 +110,9 @@ impl Token {
         sha256(&[HINT_CONTEXT, &digest.0].concat())
     }
 
-    /// Proof by the responder on this connection that the invitation is in its log, so it
-    /// was a member when the invitation was created, and that it has the CA key. An
-    /// arbiter does not have that key, so it cannot impersonate a node and learn the
-    /// secret.
+    /// Returns the proof by the responder on this connection that the invitation is in its log, so
+    /// it was a member when the invitation was created, and that it has the CA key. An arbiter does
+    /// not have that key, so it cannot impersonate a node and learn the secret.
     pub(crate) fn proof_of(
         digest: &Digest,
         binding: &[u8],

@@ -1,6 +1,6 @@
-//! The trust between members: the chain to a CA of the cluster proves that the
-//! certificate was issued, and the replicated list of members that its owner still
-//! belongs to the cluster.
+//! Decides whether the bearer of a certificate is a member: the chain to a CA of the cluster proves
+//! that the certificate was issued, and the replicated list of members that its owner still belongs
+//! to the cluster.
 
 use super::certificate::{
     certificate_digest, has_name, is_issued_by, member_name, predecessor_name,

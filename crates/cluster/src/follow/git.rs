@@ -1,5 +1,6 @@
-//! Branch of a git repository, accessed by the system's `git`: a bare mirror that only
-//! ever fetches. Nothing is checked out, and nothing of the repository runs.
+//! Fetches a branch of a git repository by the system's `git`, verifies signatures, and reads the
+//! files of a revision. The bare mirror only ever fetches. Nothing is checked out, and nothing of
+//! the repository runs.
 
 use super::decide::{Branch, BranchHead, Signature, Trouble};
 use super::files::{RepositoryFile, SpaceLeft};
@@ -266,7 +267,8 @@ impl Git<'_> {
         keys: &[u8],
     ) -> Result<Signature, Trouble> {
         let commits = match last {
-            // Commits from before the repository was followed need no signature.
+            // Verifies only the newest commit: commits from before the repository was followed need
+            // no signature.
             None => vec![id.to_owned()],
             Some(last) => self.between(last, id).await?,
         };

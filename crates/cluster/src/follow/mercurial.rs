@@ -1,6 +1,6 @@
-//! Branch of a Mercurial repository, accessed by the system's `hg`: a mirror without a
-//! working directory that only ever pulls. Neither its hooks nor those of the
-//! repository run.
+//! Pulls a branch of a Mercurial repository by the system's `hg`, and reads the files of a
+//! revision. The mirror has no working directory and only ever pulls. Neither its hooks nor those
+//! of the repository run.
 
 use super::decide::{Branch, BranchHead, Trouble};
 use super::files::{RepositoryFile, SpaceLeft};
@@ -128,7 +128,7 @@ impl Mercurial<'_> {
         if left() {
             self.begin_anew().await
         } else {
-            // The journal is gone: the process that wrote it has ended meanwhile.
+            // Continues without the journal: the process that wrote it has ended meanwhile.
             Ok(())
         }
     }

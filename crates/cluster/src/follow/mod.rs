@@ -184,7 +184,7 @@ impl Follower {
         let thread = std::thread::Builder::new().name("follow".to_owned());
         let begun = thread.spawn(move || {
             program::be_ordinary();
-            // The receiver has gone when the role ends.
+            // Ignores an error: the receiver has gone when the role ends.
             let _ = sender.send(task.run());
         });
         let early = |words: String| Err((None, Trouble::Unreachable { words }));

@@ -133,7 +133,7 @@ pub(super) async fn ask(asking: Asking<'_>) -> Result<ProgramOutput, Trouble> {
         .env_clear()
         .env("PATH", SEARCHED)
         .env("HOME", asking.directory)
-        // The role may write below its state directory only.
+        // Sets the directory of temporary files: the role may write below its state directory only.
         .env("TMPDIR", asking.directory)
         .env("LC_ALL", "C.UTF-8")
         .env("SSH_ASKPASS", "/bin/false")
@@ -181,8 +181,8 @@ async fn listen(child: &mut Child, asking: &Asking<'_>) -> std::io::Result<Optio
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let speak = async {
         if let Some(mut stdin) = stdin {
-            // A program that does not read all of its input reports it by its exit
-            // status.
+            // Ignores an error: a program that does not read all of its input reports it by its
+            // exit status.
             let _ = stdin.write_all(&asking.input).await;
         }
     };

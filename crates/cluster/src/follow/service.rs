@@ -1,5 +1,5 @@
-//! Loop of the role: polls all followed repositories while this member is a node and
-//! the leader, and lets the cluster decide about new revisions.
+//! Polls all followed repositories while this member is a node and the leader, and proposes new
+//! revisions to the cluster.
 
 use super::{FollowStatus, Follower, Past, PollResult, ProposalResult, ProposedRevision};
 use crate::command::VersionId;

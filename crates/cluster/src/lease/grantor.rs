@@ -233,8 +233,9 @@ impl Grantor {
         wishes.insert(from, wish);
     }
 
-    /// Returns the command to propose when the holder of this epoch releases a lease. The
-    /// best of the members whose recent requests were refused gets the lease next.
+    /// Returns the command to propose when the holder of this epoch releases a lease. Of the
+    /// members whose recent requests were refused, the one with the highest rank gets the lease
+    /// next.
     pub fn pass(
         &mut self,
         name: &str,

@@ -22,8 +22,8 @@ pub enum HolderRequest {
     /// Send this renewal. Pass the response to [`Holder::renewed`] or
     /// [`Holder::refused`].
     Renew(Renewal),
-    /// Propose this release after the whole machine was told that the lease ended,
-    /// including processes that a previous process of this role told of it.
+    /// Propose this release after all processes of this machine were notified that the lease ended,
+    /// including those that a previous process of this role had notified of the lease.
     Release(LeaseCommand),
 }
 
@@ -68,8 +68,9 @@ pub struct Holder {
     /// Send time of the last acknowledged renewal, or of the request to which the grant responded.
     renewed_at: Option<Boottime>,
     asked_at: Option<Boottime>,
-    /// This process has had no end of the lease yet and has not released it, and no other member
-    /// has had it since.
+    /// True while the end of the lease that a previous process of this member reported still
+    /// counts: this process has had no end of its own and has not released the lease, and no other
+    /// member has held it since.
     inherits: bool,
     sent: Unanswered,
     broken: InjectedLeaseDefect,
@@ -260,10 +261,9 @@ impl Holder {
         }
     }
 
-    /// Releases the lease: from now on it is not held. Propose the returned command only
-    /// after everything on this machine that was told of the lease was told of its end,
-    /// because another member may hold it then. [`Holder::due`] repeats the command until
-    /// the log contains it.
+    /// Releases the lease: from now on it is not held. Propose the returned command only after
+    /// everything on this machine that uses the lease was notified of its end, because another
+    /// member may hold it then. [`Holder::due`] repeats the command until the log contains it.
     pub fn release(&mut self) -> Option<LeaseCommand> {
         self.wanted = false;
         self.inherits = false;

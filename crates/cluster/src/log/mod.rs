@@ -1,5 +1,5 @@
-//! The replicated log: entries with their positions, and the command and ticket of an
-//! entry.
+//! Defines the entries of the replicated log and their positions, and the proposal in an entry: a
+//! command with its ticket and its author's signature.
 
 mod proposal;
 mod types;

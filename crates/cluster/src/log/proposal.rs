@@ -234,7 +234,7 @@ pub enum TicketState {
     Over,
 }
 
-/// The last proposals of each member: part of the replicated state.
+/// Results of the last proposals of each member: part of the replicated state.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Sessions(BTreeMap<MemberId, Session>);
 

@@ -1,5 +1,5 @@
-//! Messages of an attacker who has the arbiter's keys, and follows no rule of the
-//! protocol.
+//! Forges messages for tests: those of an attacker who has the arbiter's keys, and follows no rule
+//! of the protocol.
 
 use crate::command::{ClusterCommand, CommandBody, Epoch, Invitation, LeaseCommand};
 use crate::log::{Entry, LeaderId, LogId, Membership, Proposed, SnapshotMeta, Ticket, Vote};

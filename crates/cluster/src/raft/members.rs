@@ -1,5 +1,5 @@
-//! Changes of membership and leadership: the leader executes them, and every member can
-//! request them.
+//! Adds and removes voters, and transfers leadership: the leader executes a change, and every
+//! member can request one.
 
 use crate::log::Types;
 use crate::member::{MemberId, MemberKind};

@@ -1,4 +1,4 @@
-//! Consensus: openraft on this crate's store, wire and state.
+//! Runs consensus: openraft on this crate's store, wire and state.
 //!
 //! [`Engine`] is the interface to the rest of the crate. It owns no socket: messages to
 //! other members go through a `transport::MemberTransport`, messages from them through

@@ -1,5 +1,5 @@
-//! Proposals and linearizable reads from any member: they are sent to the leader, and
-//! retried until there is a reply or the timeout expires.
+//! Sends proposals and linearizable reads of any member to the leader, and retries them until there
+//! is a reply or the timeout expires.
 
 use crate::authority::key_digest;
 use crate::command::{ClusterCommand, CommandBody, CommandRefusal, CommandResult, SIGNED_FORMAT};

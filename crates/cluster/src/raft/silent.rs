@@ -1,9 +1,9 @@
-//! A member whose disk refuses writes is a **silent voter**: it acknowledges nothing,
-//! grants no vote and does not stand for election. It still hears the leader and
-//! remains a client of the others: its leases are renewed. Its state follows as long as
-//! the leader stays the same and memory allows. A new leader must first learn what this
-//! member has stored, so the state does not advance: the member keeps the leases that
-//! it has, and gets no other ones.
+//! Keeps a member whose disk refuses writes in the cluster, as a **silent voter**: the member
+//! acknowledges nothing, grants no vote and does not stand for election. It still hears the leader
+//! and remains a client of the others: its leases are renewed. Its state follows as long as the
+//! leader stays the same and memory allows. A new leader must first learn what this member has
+//! stored, so the state does not advance: the member keeps the leases that it has, and gets no
+//! other ones.
 //!
 //! openraft waits until each vote is saved before it does anything else: if the disk
 //! refused a vote, it would hear no leader. So [`super::store_io`] reports each vote as

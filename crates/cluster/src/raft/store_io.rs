@@ -1,5 +1,4 @@
-//! Adapter of the store for openraft: waits for the store's callbacks without blocking
-//! the thread.
+//! Adapts the store to openraft: waits for the store's callbacks without blocking the thread.
 
 use crate::log::{Entry, LogId, Types, Vote};
 use crate::raft::error::EngineError;

@@ -1,4 +1,4 @@
-//! Keys of members in tests: always the same for a number, so that a seed replays its
+//! Creates the keys of members in tests: always the same for a number, so that a seed replays its
 //! history.
 
 use crate::authority::MemberKey;

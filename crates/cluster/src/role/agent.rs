@@ -1,5 +1,5 @@
-//! The node's side of a change: executes the tasks of [`crate::rollout::Agent`], and
-//! keeps the last accepted version on disk.
+//! Runs the node's side of a change: executes the tasks of [`crate::rollout::Agent`], and keeps the
+//! last accepted version on disk.
 
 use crate::authority::AuthorityError;
 use crate::command::{CommandBody, VersionId};
