@@ -3,7 +3,7 @@
 //! connection carries a [`Request`], then [`ControlReply`]s until a final one, then the next
 //! request if there is one. Each is its length (u32, big endian) and the value encoded by
 //! [`part::codec`]. The role closes idle connections.
-
+//!
 //! [`Client`] is the client side; it blocks, and needs no runtime.
 
 use crate::command::{Judging, VersionId, VersionOrigin};

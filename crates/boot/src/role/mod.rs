@@ -190,7 +190,7 @@ impl NetworkServer {
         }
     }
 
-    /// Updates the network from the cluster leases of its pool parts: drops older files of leases, and
+    /// Updates the network from the cluster leases of its pool parts: drops older lease files, and
     /// adds records to write. Returns the cluster leases to hold or observe.
     fn evaluate_leases(
         &mut self,

@@ -171,7 +171,7 @@ fn incomplete_change_waits_for_the_whole_entry() {
     put(&mut a, "first", "x");
     meet(&mut a, &mut b, 0);
     put(&mut a, "second", "y");
-    // Made for b, which has the first.
+    // The delta was made for b, which has the first entry.
     let delta = a.delta(&b.ages());
     c.merge(&delta, 0);
     assert_eq!((c.get(A, "second"), c.get(A, "first")), (None, None));
@@ -256,12 +256,13 @@ proptest! {
                 }
                 3 => members[one].put("t0", None).expect("it is less"),
                 4 => {
-                    // Never the same, and as often below the last as above it.
+                    // Draws an incarnation that is never the same, and as often below the last one
+                    // as above it.
                     let incarnation = 10 * ((number as u64 + 1) * 7919 % 1009);
                     members[one] = Gossip::new(ALL[one], incarnation);
                     members[one].belong(ALL);
                 }
-                // The answer is lost.
+                // The response to this request is lost.
                 5 if one != other => {
                     let ask = members[one].ask();
                     let _ = members[other].answer(&ask, now_ms);

@@ -132,7 +132,8 @@ impl<R: AsyncRuntime> Engine<R> {
             }
             self.look_for_the_future().await;
             if self.inner.store.grown() >= self.inner.settings.snapshot_bytes {
-                // openraft itself ignores superfluous requests.
+                // Requests a snapshot at each turn while the log is large: openraft ignores
+                // superfluous requests.
                 let _ = self.inner.raft.trigger().snapshot().await;
             }
             if self.inner.shared.is_unsealed()

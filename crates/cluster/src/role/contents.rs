@@ -29,7 +29,7 @@ pub enum ContentError {
     Missing,
 }
 
-/// The keys of contents of this member.
+/// Content keys of this member, and the private key that decrypts them.
 #[derive(Debug)]
 pub struct Keys {
     cluster: String,
@@ -105,10 +105,10 @@ impl Keys {
         self.sealing.is_some()
     }
 
-    /// Decrypts the content keys that the state contains for this node.
+    /// Decrypts the content keys that the state contains for this node. Does nothing on an arbiter.
     ///
     /// # Errors
-    /// As [`Rings::decrypt_keys`]. On an arbiter it never fails.
+    /// As [`Rings::decrypt_keys`].
     pub fn decrypt_content_keys(&self, state: &ClusterState) -> Result<(), AuthorityError> {
         let Some(sealing) = &self.sealing else {
             return Ok(());
@@ -159,10 +159,10 @@ impl Keys {
         Rings::begin(&self.cluster, Epoch(newest.0.saturating_add(1)), nodes)
     }
 
-    /// Encrypts the key of a CA for all nodes.
+    /// Encrypts the key of a CA with the newest content key, which all nodes have.
     ///
     /// # Errors
-    /// As [`Rings::seal_secret`].
+    /// As [`Rings::seal_secret`]. Fails with [`AuthorityError::NoRings`] without a content key.
     pub fn seal_authority(&self, authority: &Authority) -> Result<SealedAuthority, AuthorityError> {
         let rings = self.rings();
         let epoch = rings.0.newest().ok_or(AuthorityError::NoRings)?;
@@ -277,8 +277,8 @@ impl Keys {
         Ok(prepared)
     }
 
-    /// Returns the content that the parent has of an unchanged file. A key that a removed
-    /// member knew is no longer used, also for unchanged files.
+    /// Returns the parent's content of a file if the bytes are unchanged and encrypted with the
+    /// newest content key: an older key may be known to a removed member.
     async fn same(
         &self,
         engine: &Engine<TokioRuntime>,

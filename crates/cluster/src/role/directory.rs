@@ -89,8 +89,8 @@ pub struct LocalMember {
     pub kind: MemberKind,
     pub listen: Vec<SocketAddr>,
     pub addresses: Vec<SocketAddr>,
-    /// Members that it knows, so that it can reach them before it received a list from
-    /// any.
+    /// Members that this machine knows, so that it can reach them before it has a list from any of
+    /// them.
     pub members: Vec<ClusterMember>,
     /// Addresses of other members that an operator gave on this machine. They apply until these
     /// members have announced them.
@@ -394,8 +394,9 @@ impl StateDirectory {
         durable::write_twice(&path, bytes).map_err(|error| DirectoryError::Io(path, error))
     }
 
-    /// Returns the identity of this machine; `None` if it is not a member. A copy alone
-    /// is left over from an incomplete setup, or from a removed machine.
+    /// Returns the identity of this machine; `None` if this machine is not a member. The copy of
+    /// the file `member` alone does not count: it is left over from an incomplete setup, or from a
+    /// removed machine.
     ///
     /// # Errors
     /// Fails with [`DirectoryError::Io`] if the file cannot be read, and with
@@ -473,7 +474,7 @@ impl StateDirectory {
         }
     }
 
-    /// Returns the version that this node accepted last.
+    /// Returns the version that this node accepted last; None if there is none.
     ///
     /// # Errors
     /// Fails with [`DirectoryError::Io`] if the file cannot be read, and with

@@ -19,8 +19,8 @@ const DRAWS_MAX: usize = 5;
 /// Minimum interval between queries to the majority for joiners with an unknown token.
 const ASKED_FOR_STRANGERS_EVERY: Duration = Duration::from_millis(100);
 
-/// Handles requests to this member while it exists: the wire holds this, and the member
-/// holds the wire.
+/// Handles requests to this member while the member exists. The reference is weak, because the wire
+/// holds this value and the member holds the wire.
 pub(super) struct Answering<M: ServingMachine, N: ConnectionFactory>(Weak<RoleState<M, N>>);
 
 /// Admits joiners, and handles requests of members.

@@ -1,5 +1,6 @@
-//! Counts the age of each open invitation. Every member counts from when it learned of one, and
-//! keeps the ages on disk. So neither another leader nor a restart extends the validity of a token.
+//! Counts the age of each open invitation. Every member counts from the time when it learned of the
+//! invitation, and keeps the ages on disk. So neither another leader nor a restart extends the
+//! validity of a token.
 //!
 //! While the member did not run, the wall clock counts. A clock that was set back adds nothing. One
 //! that was set forward ends a token early, and `cluster invite` prints another one.

@@ -1,9 +1,9 @@
-//! The control role: the process of a member that connects consensus, wire, machine and operators.
+//! Runs the control role: the process of a member that connects consensus, wire, machine and
+//! operators.
 //!
-//! The role never serves traffic: it requests that from its `machine::ServingMachine`, which
-//! continues when this role dies. With an unusable store or without a majority, the
-//! machine continues to serve, and [`status`] explains what is frozen and what to do.
-//!
+//! The role never serves traffic: its `machine::ServingMachine` does, and continues when this role
+//! dies. With an unusable store or without a majority, the machine continues to serve, and
+//! [`status`] explains which changes are frozen and what to do.
 //! - [`directory`] has the files of a member, [`setup`] makes a machine a member.
 //! - `certificates` renews this member's certificate, and replaces the CA.
 //! - `agent` executes the tasks of a node, `leader` those of the leader, `tasks` those
@@ -67,8 +67,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 const NEWS_MAX: usize = 16;
-/// Pause before the role ends when its disk stopped consensus or its store cannot be
-/// opened. The next role then tries again.
+/// Pause before the role ends when its disk stopped consensus or when it cannot take part in its
+/// cluster. The next process of the role then tries again.
 const STORE_REST: Duration = Duration::from_secs(15);
 /// Longest wait for a predecessor to release the state directory.
 const PREDECESSOR_MAX: Duration = Duration::from_secs(6);
@@ -91,7 +91,8 @@ pub fn removed_words(kind: MemberKind) -> &'static str {
     }
 }
 
-/// Returns the report to the roles of a removed member, before any other one.
+/// Returns the report that the other roles of a removed member get at the start, without log and
+/// peers.
 pub fn removed_news() -> MemberNews {
     MemberNews {
         version: VersionStanding::Removed,
@@ -106,8 +107,7 @@ pub struct ControlRoleOptions {
     /// Path of the socket for operators. None: no socket.
     pub socket: Option<PathBuf>,
     pub program: String,
-    /// Keywords for the texts of a version. `None`: no repository is followed, and no
-    /// text is shown.
+    /// Grammar of the texts of a version. `None`: the role follows no repository and shows no text.
     pub texts: Option<Texts>,
 }
 
@@ -124,13 +124,14 @@ pub enum RoleError {
     Wire(#[from] WireError),
 }
 
-/// Runs the role until the machine ends it. Requires a Tokio runtime of one thread,
-/// with IO and time.
+/// Runs the control role until the machine ends it. Without a usable store, identity or state
+/// directory it ends after a pause, so that the next process tries again. Requires a Tokio runtime
+/// of one thread, with IO and time.
 ///
 /// # Errors
 /// Fails if the operators' socket cannot be opened, if the decryption key cannot be read or
-/// written, or if TLS cannot be set up. A state directory, identity or store that cannot be used
-/// is no error: the role then only reports this to operators.
+/// written, or if TLS cannot be set up. A state directory, identity or store that cannot be used is
+/// no error: the role then only reports this to operators.
 pub async fn run<M: ServingMachine, N: ConnectionFactory>(
     options: ControlRoleOptions,
     machine: M,
@@ -152,8 +153,8 @@ pub async fn run<M: ServingMachine, N: ConnectionFactory>(
     run_with(options, machine, network, store, Clock::System, None).await
 }
 
-/// Locks the state directory. The role of a supervisor that died ends when it sees the next
-/// supervisor.
+/// Locks the state directory. Waits up to [`PREDECESSOR_MAX`] for another process that holds the
+/// lock: the role of a dead supervisor ends when it sees the next one.
 async fn lock_after_predecessor(
     directory: &StateDirectory,
 ) -> Result<directory::Lock, DirectoryError> {
@@ -177,7 +178,8 @@ pub(crate) enum StartFailure {
     Role(RoleError),
 }
 
-/// Requests that arrive other than through a socket, with the sender for their replies.
+/// Receives operators' requests that do not arrive through a socket, each with the sender for its
+/// replies.
 pub(crate) type Requests = mpsc::Receiver<(Request, Replies)>;
 
 pub(crate) async fn run_with<M: ServingMachine, N: ConnectionFactory>(
@@ -225,7 +227,8 @@ pub(crate) async fn run_with<M: ServingMachine, N: ConnectionFactory>(
     };
     let state = engine.state();
     if state.founded() {
-        // Set before any peer can connect: a CA that was dropped meanwhile stays dropped.
+        // Sets the trust before any peer can connect: a CA that the state has dropped stays
+        // dropped.
         let trust = state.trust();
         wire.set_trust(Trust {
             members: who.with_moved(trust.members),
@@ -313,8 +316,8 @@ async fn live<M: ServingMachine, N: ConnectionFactory>(
     }
     answer_operators(shared, &mut tasks, socket, requests);
     let versions = texts.map(|texts| Arc::new(versions::Answering::new(shared.clone(), texts)));
-    // Created once for the whole loop, so that its pause ends however many messages arrive
-    // meanwhile.
+    // Creates the future once for the whole loop: its pause then ends even if messages arrive all
+    // the time.
     let mut stopped = pin!(stopped_by_its_disk(shared));
     loop {
         let news = tokio::select! {
@@ -336,7 +339,7 @@ async fn live<M: ServingMachine, N: ConnectionFactory>(
                 let _ = wants.send(LeaseDemand::Connected).await;
             }
             News::Records { ask, record } => {
-                // The task ends by itself, within the timeout of a proposal.
+                // Does not track this task: it ends within the timeout of a proposal.
                 tokio::spawn(leases::record(shared.clone(), ask, record));
             }
             News::Reports { ask } => {
@@ -351,13 +354,13 @@ async fn live<M: ServingMachine, N: ConnectionFactory>(
             News::Stop => break,
         }
     }
-    // Releases unwanted leases at once; otherwise other members would wait until they
-    // expire.
+    // Waits for the task that releases leases: otherwise other members could take them only after
+    // they expire.
     drop(wants);
     let _ = tokio::time::timeout(RELEASE_LIMIT, leases_ended.join_next()).await;
     leases_ended.shutdown().await;
     if shared.raft_status().leading {
-        // Hands leadership over, which spares the others from detecting the loss.
+        // Hands leadership over, so that the others need not detect the loss of the leader.
         let handing = shared.engine.hand_over(None);
         let _ = tokio::time::timeout(HAND_OVER_LIMIT, handing).await;
     }
@@ -401,7 +404,7 @@ fn answer_operators<M: ServingMachine, N: ConnectionFactory>(
     }
 }
 
-/// Completes [`STORE_REST`] after consensus has stopped.
+/// Returns once consensus has stopped and [`STORE_REST`] has passed since.
 async fn stopped_by_its_disk<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) {
     while shared.raft_status().halted.is_none() {
         tokio::time::sleep(STORE_LOOK).await;

@@ -25,8 +25,8 @@ struct SlotsInUse {
     rests: u64,
     /// Idle clients, the longest idle first.
     resting: BTreeMap<u64, Arc<Notify>>,
-    /// The idle client that was asked to leave, and has neither left nor started to work
-    /// since.
+    /// The idle client that was asked to leave, by its number in [`SlotsInUse::rests`], until it
+    /// leaves or starts to work.
     asked: Option<u64>,
 }
 
@@ -51,7 +51,8 @@ impl ClientSlots {
         lock(&self.0.taken)
     }
 
-    /// Waits for a slot; its client starts idle. Only one task may call this at a time.
+    /// Waits for a slot, and asks an idle client to leave if none is free; the new client starts
+    /// idle. Only one task may call this at a time.
     pub(super) async fn wait_for_slot(&self) -> ClientSlot {
         loop {
             {

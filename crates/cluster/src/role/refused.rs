@@ -1,5 +1,6 @@
-//! Reacts to a disk that refuses writes: informs the others by an event, and hands leadership over.
-//! This member is a silent voter meanwhile, and continues by itself (`raft/silent.rs`).
+//! Reacts to a disk of this member that refuses writes: reports it in an event of the cluster, and
+//! hands leadership over to a node whose disk works. Reports again when the disk works. The member
+//! is a silent voter meanwhile (`raft/silent.rs`).
 
 use crate::command::CommandBody;
 use crate::machine::ServingMachine;
@@ -60,7 +61,8 @@ async fn hand_over<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M
     }
 }
 
-/// Returns a node whose disk works, if such members are a majority: they must elect it.
+/// Returns a reachable node whose disk works and whose log is the newest. None if the members whose
+/// disks work are no majority: they must elect the node.
 fn successor<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
 ) -> Option<MemberId> {

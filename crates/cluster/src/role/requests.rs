@@ -319,7 +319,7 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         }
     }
 
-    /// Refuses on an arbiter: an arbiter decides nothing, and the nodes would ignore it.
+    /// Refuses on an arbiter, whose decisions the nodes do not accept.
     fn decides(&self) -> Result<(), String> {
         match self.who.kind {
             MemberKind::Node => Ok(()),
@@ -383,8 +383,7 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         };
         self.agreed(CommandBody::Announce(announced)).await?;
         if kind == MemberKind::Arbiter {
-            // Creates no content key on an arbiter, which must never have one, not even while it
-            // creates it.
+            // Creates no content key on an arbiter, which must never have one.
             return done("created a new key and certificate for this arbiter");
         }
         replies.progress("created a new key and certificate for this member".to_owned());

@@ -95,8 +95,8 @@ impl MemberTransport for Nobody {
 /// Returns the state directory, which must be unused, and locks it.
 fn free(place: &SetupOptions) -> Result<(StateDirectory, super::directory::Lock), SetupError> {
     let directory = StateDirectory::create(&place.directory)?;
-    // Checked first: for a running member this gives a better message than a directory in
-    // use.
+    // Checks the membership before the lock, too: a running member then gets a better message than
+    // a directory in use.
     directory.is_free()?;
     let lock = directory.lock()?;
     directory.is_free()?;
@@ -278,7 +278,7 @@ fn settle(
     Ok(who)
 }
 
-/// New addresses, of this member or of others; empty ones stay unchanged.
+/// New addresses, of this member or of others. Empty lists change nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Renumbering {
     pub listen: Vec<SocketAddr>,
@@ -287,9 +287,9 @@ pub struct Renumbering {
     pub others: Vec<(String, SocketAddr)>,
 }
 
-/// Changes the addresses of a stopped member. It announces its own when it has a
-/// majority, and reaches the others at theirs until then. Needs none of the old
-/// addresses, no majority and no store.
+/// Changes the addresses of a stopped member. The member announces its own addresses when it has a
+/// majority, and uses the given addresses of other members until these announce them. Needs none of
+/// the old addresses, no majority and no store.
 ///
 /// # Errors
 /// Fails with [`SetupError::Directory`] if the machine is not a member, if evenkeel runs, or if the
@@ -414,9 +414,9 @@ fn owner(who: &LocalMember) -> StoreOwner {
     }
 }
 
-/// Opens the store of a member, for which another process may be about to release the
-/// lock. A store that lost acknowledged data is set aside, and replaced by an empty one,
-/// with which the member must rejoin.
+/// Opens the store of a member. Waits up to [`ENDING_LIMIT`] for another process that still has it
+/// open. A store that lost acknowledged data is set aside and replaced by an empty one, with which
+/// the member must rejoin.
 pub(super) fn open_store(
     directory: &StateDirectory,
     who: &LocalMember,

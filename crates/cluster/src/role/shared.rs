@@ -31,7 +31,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// Duration of one operation after which a disk counts as stuck, not slow, and is
 /// reported.
 const DISK_STUCK: Duration = Duration::from_secs(2);
-/// After this time without confirmation the majority counts as lost.
+/// Time since the last confirmation by a majority after which the majority counts as lost.
 const CONFIRMED_FOR: Duration = Duration::from_secs(2);
 /// Largest number of missing things that are reported to other members.
 const MISSING_MAX: usize = 16;
@@ -57,28 +57,29 @@ pub struct MemberSelfStatus {
     pub program: String,
     pub serves: Option<VersionId>,
     pub on_trial: bool,
-    /// Health of the traffic; None where nothing serves.
+    /// Health of the served traffic; None where no proxy serves.
     pub health: Option<Health>,
     /// Status of the roles other than the proxy, and the member's virtual routers.
     #[serde(flatten)]
     pub parts: Parts,
     pub sees: BTreeMap<MemberId, Reach>,
     pub trouble: String,
-    /// Time for which its disk has not responded, milliseconds; 0 if it responds.
+    /// Time for which the member's disk has not responded, milliseconds; 0 if the disk responds.
     pub disk_stuck_ms: u64,
-    /// Time since its supervisor ended, milliseconds; 0: there is one.
+    /// Time since the member's supervisor ended, milliseconds; 0 while a supervisor runs.
     pub supervisor_gone_ms: u64,
-    /// Newest version that it accepted, according to its own disk.
+    /// Newest configuration version that the member accepted, according to its own disk.
     pub accepted: Option<VersionId>,
-    /// Reason why the member does not vote: its store was lost.
+    /// Reason why the member does not vote because its store was lost; empty if the store is
+    /// intact.
     pub lost: String,
     pub halted: String,
     pub unkept: String,
-    /// Reason why no version is served, by observation; empty if one is.
+    /// Reason why the machine was observed to serve no version; empty if it serves one.
     pub cannot_serve: String,
-    /// Things without which the version is served.
+    /// Names of the things that are missing for the served version, with a bound.
     pub missing: Vec<String>,
-    /// Members as which two machines connect here.
+    /// Members under whose identity two machines connect to this one.
     pub cloned: Vec<MemberId>,
 }
 
@@ -89,7 +90,8 @@ pub enum RoleMessage {
     Follow,
 }
 
-/// Version that this node serves, as last reported by its agent.
+/// Served configuration version of this node, as last reported by its agent, and the observed state
+/// of the machine.
 #[derive(Clone, Debug, Default)]
 pub struct ServingStatus {
     pub version: Option<VersionId>,
@@ -98,9 +100,9 @@ pub struct ServingStatus {
     pub parts: Parts,
     pub trouble: String,
     pub accepted: Option<VersionId>,
-    /// Reason why the accepted version cannot be saved to the disk; empty: it can.
+    /// Reason why the accepted version cannot be saved to the disk; empty if it is saved.
     pub unkept: String,
-    /// Observation of what the machine serves; None: not known yet.
+    /// Observation of the services of the machine; None before the first one.
     pub observed: Option<Observed>,
 }
 
@@ -110,8 +112,8 @@ impl ServingStatus {
         self.version.filter(|_| self.cannot_serve().is_empty())
     }
 
-    /// Returns why the machine does not serve its version; empty if it does, or if there
-    /// is no version.
+    /// Returns why the machine does not serve its version; empty if the machine serves it, has not
+    /// been observed yet, or has no version.
     pub fn cannot_serve(&self) -> String {
         let observed = self.observed.as_ref().filter(|one| !one.serves);
         match (observed, self.version) {
@@ -152,10 +154,12 @@ pub struct RoleState<M: ServingMachine, N: ConnectionFactory> {
     /// Time of the last query to the majority about a joiner whose token is unknown here.
     /// Only the holder of the lock sends the query.
     pub(super) asked_for_strangers: tokio::sync::Mutex<Option<Instant>>,
-    /// Another member reported that this one was removed, since the start or before.
+    /// Set when another member reported that this one was removed, also if that was before the
+    /// start.
     removed: AtomicBool,
-    /// Members at whose addresses a machine was found that does not accept this one, or that
-    /// this one does not accept, with the reason. One that is reached is none of them.
+    /// Unreachable members at whose addresses a machine was found that does not accept this one, or
+    /// that this one does not accept, with the reason. An entry ends when the member is reached
+    /// again.
     distrusted: Mutex<BTreeMap<MemberId, String>>,
     /// Grants of the term in which this member leads, or led last.
     pub(super) grants: Grants<TokioRuntime>,
@@ -292,8 +296,8 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         self.removed.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether a majority has confirmed that this member is one: earlier reports
-    /// of a removal are void.
+    /// Returns whether a majority has confirmed this member's membership; reports of its removal
+    /// are then void.
     pub(super) fn is_confirmed_member(&self) -> bool {
         self.has_majority() && self.engine.state().members.contains_key(&self.me())
     }
@@ -342,8 +346,8 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
         })
     }
 
-    /// Proposes a command; returns whether it took effect. The caller need not handle a failure,
-    /// because it checks the state again.
+    /// Proposes a command; returns whether it took effect. Callers check the state again later, so
+    /// they need not handle a failure.
     pub(super) async fn try_to(&self, body: CommandBody) -> bool {
         let answer = self.engine.propose(body).await;
         !matches!(

@@ -1,6 +1,6 @@
-//! Serves the operators' socket to root and this user, within limits. A client may keep its
-//! connection and send one request after the other. A slow, silent or endless client delays only
-//! itself, and an idle client leaves its slot to a working one.
+//! Serves the operators' socket to root and the role's own user, within limits. A client may keep
+//! its connection and send one request after the other. A slow, silent or endless client delays
+//! only itself, and an idle client loses its slot to one that waits.
 
 use crate::request::{self, ControlReply, LENGTH_BYTES, REQUEST_BYTES_MAX, Request};
 use crate::role::places::{ClientSlot, ClientSlots};
@@ -85,7 +85,8 @@ impl OperatorSocket {
             Err(_) => {}
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
-        // Earlier connections are safe, because every peer's user id is checked.
+        // Sets the mode only after the socket exists: earlier connections are harmless, because the
+        // user id of every peer is checked.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
         Ok(OperatorSocket {
             listener,
@@ -138,7 +139,8 @@ where
     }
     loop {
         let asked = tokio::select! {
-            // A request that has arrived is not discarded to free a slot.
+            // Prefers an arrived request to the wish for the slot: no request is discarded to free
+            // a slot.
             biased;
             something = request_arrives(&mut stream) => something,
             () = place.wanted() => has_arrived(&stream),
@@ -157,8 +159,7 @@ where
             Err(_) => return,
         };
         let (replies, incoming) = Replies::new();
-        // In a task of its own, so that a request in progress does not end when its client
-        // goes.
+        // Answers in a separate task, so that a request in progress continues if its client goes.
         tokio::spawn(answer(request, replies));
         if !pass_on(&mut stream, incoming).await {
             return;

@@ -1,5 +1,5 @@
-//! Reports to all roles whether this node serves the accepted version, and which other nodes do not
-//! ([`MemberNews`]).
+//! Reports to all roles of this node whether the node serves the accepted configuration version,
+//! and which other nodes are not known to serve it ([`MemberNews`]).
 
 use crate::command::{Reported, VersionId};
 use crate::machine::ServingMachine;
@@ -15,7 +15,8 @@ use std::time::Duration;
 
 const POLL: Duration = Duration::from_millis(250);
 const VALID: Duration = Duration::from_secs(3);
-/// Grace period in which a current node may load a newly accepted version.
+/// Time for which a node that was up to date may load a newly accepted version and still counts as
+/// up to date.
 const LOADS_WITHIN_MS: u64 = 2_000;
 /// Time for which another node may lack the accepted version before it is reported.
 const BEHIND_AFTER_MS: u64 = 3_000;
@@ -23,8 +24,8 @@ const BEHIND_AFTER_MS: u64 = 3_000;
 /// Knowledge of whether another node serves the accepted version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum PeerVersion {
-    /// The node is reachable and reports whether it serves the version. `has_served`: in the log it
-    /// reported before that it served the version.
+    /// The node is reachable and reports whether it serves the accepted version. `has_served`: the
+    /// log records that the node served that version before.
     Reported {
         serves: bool,
         has_served: bool,
@@ -32,7 +33,7 @@ enum PeerVersion {
     Silent {
         has_served: bool,
     },
-    /// The node's process ended: what it reported was about that process.
+    /// The process of the node ended, so its earlier reports are no longer valid.
     Ended,
 }
 
@@ -46,7 +47,7 @@ struct RoleFacts {
     accepted: Option<VersionId>,
     serves: Option<VersionId>,
     others: BTreeMap<MemberId, (String, PeerVersion)>,
-    /// Another member of any kind is reachable.
+    /// True if another member of any kind is reachable.
     reaches_another: bool,
     /// CLOCK_BOOTTIME, nanoseconds.
     now_ns: u64,
@@ -59,7 +60,8 @@ struct Tracker {
     alone_since_ns: Option<u64>,
     mismatch_since_ms: Option<u64>,
     behind_since_ms: BTreeMap<MemberId, u64>,
-    /// Nodes that returned with another version than the accepted one, which they had served.
+    /// Nodes that served the accepted version once and then reported another one, each with that
+    /// accepted version.
     regressed: BTreeMap<MemberId, Option<VersionId>>,
 }
 
@@ -172,8 +174,8 @@ fn facts<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) -> R
     let others = state.nodes().filter(|node| node.id != shared.me());
     let others = others.map(|node| {
         let status = shared.status_of_member(node.id);
-        // Ignores the last message of an unreachable node, which may be older than its report in
-        // the log.
+        // Ignores the last status of an unreachable node: the node's report in the log may be
+        // newer.
         let status = status.filter(|_| is_reachable(node.id));
         let has_served = has_served(&state, node.id);
         let version = match status {

@@ -1,7 +1,7 @@
-//! The status of the cluster as one member sees it: members, the leader, links, served versions,
-//! what is frozen, and the effect of each member's failure as text. The status is a value for
-//! operators and the console, made of gathered facts. This module makes no requests and reads no
-//! clock.
+//! Defines and formats the status of the cluster as one member sees it: members, the leader, links,
+//! served versions, frozen changes, and the effect of each member's failure as text. The status is
+//! made of facts that the caller gathered, for operators and the console. This module makes no
+//! requests and reads no clock.
 
 mod addresses;
 mod certificate;
@@ -30,14 +30,14 @@ pub struct ClusterStatus {
     pub me: MemberId,
     pub directory: String,
     pub leader: Option<MemberId>,
-    /// A majority is reachable: changes are possible.
+    /// True if a majority is reachable; changes are then possible.
     pub majority: bool,
     pub members: Vec<MemberStatus>,
     pub configuration: Configuration,
     pub following: Vec<crate::follow::FollowStatus>,
     /// Why the log of this member is unusable, if it is.
     pub broken_store: Option<String>,
-    /// The disk fails: it is full, read-only or broken. The member continues by itself
+    /// True if the disk of this member is full, read-only or broken. The member continues by itself
     /// when the disk works again.
     pub disk_refuses: bool,
     /// Why this member cannot take part in its cluster, apart from its log.
@@ -51,7 +51,7 @@ pub struct ClusterStatus {
     pub events: Vec<String>,
     /// Changes that are impossible now, and what to do about it.
     pub frozen: Vec<String>,
-    /// Descriptions of members that keep a version other than the accepted one.
+    /// Messages about members that accepted a newer version than the cluster.
     pub disagreements: Vec<String>,
     /// Addresses on which this member cannot listen for others, each with the reason.
     pub unbound: Vec<String>,
@@ -67,42 +67,42 @@ pub struct MemberStatus {
     pub kind: MemberKind,
     pub addresses: Vec<SocketAddr>,
     pub reach: Reach,
-    /// Milliseconds since it was last heard; `None` if never since the start.
+    /// Milliseconds since this member was last heard; `None` if never since the start.
     pub silent_ms: Option<u64>,
-    /// Milliseconds since the direct link to it was cut; `None` while it is reached directly, or
-    /// not at all.
+    /// Milliseconds since the direct link to this member was cut; `None` if the link works, or if
+    /// the member is not reached at all.
     pub cut_ms: Option<u64>,
     pub program: Option<String>,
     pub format: u32,
-    /// The member votes (a new one first gets the log).
+    /// True if the member votes; a new member gets the log first.
     pub votes: bool,
     pub serves: Option<VersionId>,
-    /// Reason why it serves no version, by observation; empty if it serves one.
+    /// Reason why the member was observed to serve no version; empty if it serves one.
     pub cannot_serve: String,
-    /// Things that are missing for its version, which is served without them.
+    /// Things that are missing for the served version; the member serves without them.
     pub missing: Vec<String>,
     pub on_trial: bool,
-    /// Number of virtual addresses that it owns now.
+    /// Number of virtual addresses that the member owns now.
     pub addresses_owned: u64,
     pub servers_up: u64,
     pub servers: u64,
     #[serde(flatten)]
     pub parts: Parts,
     pub sees: Vec<Sight>,
-    /// Time since its supervisor ended, as it reports, milliseconds; 0: there is one.
+    /// Milliseconds since the supervisor of the member ended, by its own report; 0 while a
+    /// supervisor runs.
     pub supervisor_gone_ms: u64,
     #[serde(flatten)]
     pub disk: DiskStatus,
-    /// Reason why the machine at its address and this one do not trust each other; empty:
-    /// they do.
+    /// Reason why the machine at the member's address and this one do not trust each other; empty
+    /// if they do.
     pub distrusted: String,
-    /// Reason why it does not vote, as it reports: its store was lost. Empty: the store
-    /// is intact.
+    /// Reason why the member reports its store as lost, and so does not vote; empty if the store is
+    /// intact.
     pub lost: String,
-    /// Newest version that it accepted, according to its own disk.
+    /// Newest configuration version that the member accepted, according to its own disk.
     pub accepted: Option<VersionId>,
-    /// The effect of its failure now; for a member that is away, the effect of its
-    /// absence.
+    /// Effect of the member's failure now; of its absence, if it is away.
     pub if_it_fails: String,
 }
 
@@ -128,7 +128,7 @@ impl Reach {
     }
 }
 
-/// A member's view of another member.
+/// Reachability of another member, as one member sees it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sight {
     pub member: MemberId,
@@ -145,12 +145,12 @@ pub struct Configuration {
     pub accepted_words: String,
     pub serving: Option<VersionId>,
     pub on_trial: bool,
-    /// The node serves the version that it accepted last, and cannot know newer ones
-    /// without a leader.
+    /// True if the node serves the version that it accepted last and has no leader, so that it
+    /// cannot know newer versions.
     pub by_itself: bool,
     pub moving: Option<VersionId>,
-    /// The version in progress is rolled back after these milliseconds unless it is confirmed;
-    /// None: it waits for no confirmation.
+    /// Milliseconds until the version in progress is rolled back unless an operator confirms it;
+    /// None if the version needs no confirmation.
     pub confirm_within_ms: Option<u64>,
     /// Author and progress of the version in progress.
     pub moving_words: String,
@@ -164,12 +164,12 @@ pub struct AuthorityStatus {
     pub present: Option<Digest>,
     pub next: Option<Digest>,
     pub uncertified: Vec<MemberId>,
-    /// A removed node knows the CA key: another CA must follow.
+    /// True if a removed node knows the CA key, so that the CA must be replaced.
     pub exposed: bool,
     /// Members that prevent the replacement of the CA: they missed too many CAs.
     pub held_back_by: Vec<MemberId>,
-    /// Days until the certificate of this member expires by its clock; `None` while that
-    /// is not near.
+    /// Days until the certificate of this member expires, by its clock; `None` if the expiry is not
+    /// near.
     pub own_ends_days: Option<u64>,
 }
 
@@ -295,7 +295,7 @@ impl ClusterStatus {
             );
         }
         if self.voters().any(|m| !m.lost.is_empty()) {
-            // The notes name the next step for each of these members.
+            // Names no next step here: the notes name one for each of these members.
             words.push("traffic and virtual addresses continue".to_owned());
             return words;
         }

@@ -1,5 +1,5 @@
-//! Sends synthetic requests to the frontends of a candidate version. A request is small, the
-//! response is read up to its status, no redirect is followed, and nothing exceeds its timeout.
+//! Sends synthetic requests to the frontends of a candidate version. Reads a response only up to
+//! its status line, follows no redirect, and limits the time of each request.
 
 use crate::machine::FrontendHealth;
 use futures_util::future::join_all;
@@ -34,8 +34,9 @@ impl Answered {
     }
 }
 
-/// Requests each frontend once, all at the same time, so that a round takes no longer
-/// than one timeout. Returns the results by name.
+/// Requests each frontend that listens on this machine once, at most [`FRONTENDS_MAX`] of them. All
+/// requests run at the same time, so that a round takes no longer than one timeout. Returns the
+/// results by the frontends' names.
 pub async fn round(frontends: &[FrontendHealth]) -> Vec<(String, Answered)> {
     let asked = frontends.iter().take(FRONTENDS_MAX).filter_map(|frontend| {
         let place = frontend
@@ -50,8 +51,8 @@ pub async fn round(frontends: &[FrontendHealth]) -> Vec<(String, Answered)> {
     join_all(asked).await
 }
 
-/// Returns an address on which this machine itself listens, from a frontend's address. A
-/// request to an address of another machine would judge that one.
+/// Returns an address of this machine for a frontend's listen address; None for an address of
+/// another machine, because a request there would test that machine.
 fn local_address(listen: &str) -> Option<SocketAddr> {
     let mut place: SocketAddr = listen.parse().ok()?;
     match place.ip() {

@@ -24,10 +24,10 @@ const GOSSIP_EVERY: Duration = Duration::from_secs(1);
 const PARTS_MAX: usize = 32;
 const GOSSIP_LIMIT: Duration = Duration::from_secs(2);
 const DUTY_EVERY: Duration = Duration::from_millis(500);
-/// Pause after each check: most commands are irrelevant for it, and many may be committed
-/// at once.
+/// Pause after each check of [`keep_up`]: many commands may be committed at once, and most do not
+/// affect the check.
 const DUTY_REST: Duration = Duration::from_millis(5);
-/// Additional delay of each further node before it gives keys to a new node.
+/// Delay for each node with a smaller number before a node gives content keys to a new node.
 const RANK_PAUSE: Duration = Duration::from_secs(2);
 
 pub(super) async fn confirm<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
@@ -130,7 +130,7 @@ pub(super) fn local_status<M: ServingMachine, N: ConnectionFactory>(
     }
 }
 
-/// Logs that this member's store was lost, and informs the others once it is a voter
+/// Notes that this member's store was lost, and reports it to the others once the member is a voter
 /// again.
 pub(super) async fn tell_of_loss<M: ServingMachine, N: ConnectionFactory>(
     shared: Arc<RoleState<M, N>>,
@@ -188,7 +188,7 @@ pub(super) async fn listen<M: ServingMachine, N: ConnectionFactory>(shared: Arc<
     }
 }
 
-/// Follows the state: the members trusted by the wire, the member list on disk, the
+/// Applies each new state: to the members trusted by the wire, the member list on disk, the
 /// announcement of this member, and missing content keys.
 pub(super) async fn keep_up<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     let mut changes = shared.engine.changes();
@@ -253,7 +253,7 @@ pub(super) async fn keep_up<M: ServingMachine, N: ConnectionFactory>(shared: Arc
             announce(&shared).await;
             give_keys(&shared, &mut lacking, &mut unsealable).await;
         }
-        // Releases the state while waiting, so that the next command need not copy it.
+        // Releases the state during the wait, so that the next command need not copy it.
         drop(state);
         tokio::time::sleep(DUTY_REST).await;
         tokio::select! {
@@ -283,14 +283,15 @@ fn report_forgery<M: ServingMachine, N: ConnectionFactory>(
     ));
 }
 
-/// Announces the addresses, the key and the supported formats of this member, if the
-/// others have different ones.
+/// Announces the addresses, the key and the supported format of this member if the log has
+/// different ones.
 async fn announce<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) {
     let state = shared.engine.state();
     let (Some(known), Some(member)) = (state.member(shared.me()), shared.member()) else {
         return;
     };
-    // A new key is presented before it is committed; a missed announcement is repeated.
+    // Does not wait for a changed key to be committed before it is used; announces again if an
+    // announcement was lost.
     let same = known.addresses == member.addresses
         && known.format == FORMAT
         && known.sealing_key == member.sealing_key
@@ -300,8 +301,8 @@ async fn announce<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M,
     }
 }
 
-/// Gives content keys to nodes that lack them: the first node at once, the others if
-/// that takes too long. `failure`: the reason that was reported last.
+/// Gives content keys to nodes that lack them. The node with the smallest number does so at once,
+/// each further one after a delay. `failure`: the reason that was reported last.
 async fn give_keys<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     since: &mut Option<Instant>,

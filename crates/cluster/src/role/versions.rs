@@ -48,8 +48,8 @@ const BLAME_MAX: usize = 100;
 const WORDS_BYTES_MAX: usize = 2 << 10;
 const REVISION_DIGITS: usize = 12;
 
-/// Secrets and settings in the texts of a configuration version, as the keywords of all crates
-/// define them.
+/// Functions that find the settings and the secrets in the texts of a configuration version, by the
+/// keywords of all crates.
 #[derive(Clone, Copy, Debug)]
 pub struct Texts {
     pub grammar: fn(&FileSet) -> Grammar,
@@ -100,7 +100,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
             versions::framed(&VersionsResponse::Refused { words }, ANSWER_BYTES_MAX)
         };
         let bytes = versions::framed(&answer, ANSWER_BYTES_MAX).or_else(too_long);
-        // A client that has gone needs no response.
+        // Ignores an error: a client that has gone needs no response.
         let _ = timeout(
             PATIENCE,
             stream.write_all(bytes.as_deref().unwrap_or_default()),
@@ -274,8 +274,9 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
         ))
     }
 
-    /// Returns the files of an edit, with the secrets of the version that was edited.
-    /// `Ok(Err)`: secrets that must be written out.
+    /// Returns the files of the edited version with the new texts, in which covered secrets are
+    /// restored. `Ok(Err)`: the lines whose secrets the edit must contain, because they cannot be
+    /// restored.
     async fn edited(&self, edit: &Edit) -> Result<Result<FileSet, Vec<Finding>>, String> {
         let mut set = self.shared.files_of(Some(VersionId(edit.of))).await?;
         let (texts, mask) = (edit.texts.clone(), self.texts.mask);
@@ -418,8 +419,8 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
         }
     }
 
-    /// Waits a moment until this member's state shows a committed change, because the
-    /// client reads it next.
+    /// Waits up to [`SHOWS_LIMIT`] until this member's state shows a committed change, because the
+    /// client reads the state next.
     async fn wait_until_visible(&self, it: impl Fn(&ClusterState) -> bool) {
         let mut changes = self.shared.engine.changes();
         let shown = async {
@@ -431,7 +432,8 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
         let _ = timeout(SHOWS_LIMIT, shown).await;
     }
 
-    /// Returns the judging rules of the files, unless the change overrides them.
+    /// Returns the files with their judging rules. The change may override the time for a
+    /// confirmation.
     async fn judging(
         &self,
         set: FileSet,
@@ -478,7 +480,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
         .await;
     }
 
-    /// Records who confirmed a version as an event, because no version contains that.
+    /// Records as an event who confirmed or cancelled a version, because no version contains that.
     async fn note(&self, words: &str, done: &VersionsResponse) {
         if let VersionsResponse::Done {
             version: Some(version),
@@ -486,7 +488,7 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
         } = done
         {
             let words = format!("version {version} {words}");
-            // The version is accepted even if the event is lost.
+            // Ignores a lost event: the confirmation or cancellation has already taken effect.
             let _ = self.shared.agreed(CommandBody::Event { words }).await;
         }
     }
@@ -545,7 +547,8 @@ fn version(
             } => format!(
                 "revision {} of {}",
                 revision.get(..REVISION_DIGITS).unwrap_or(revision),
-                // Earlier programs wrote the whole address.
+                // Removes credentials from the address: earlier releases of evenkeel recorded the
+                // whole address.
                 without_credentials(repository)
             ),
             VersionOrigin::RolledBack { to } => format!("rollback to version {to}"),

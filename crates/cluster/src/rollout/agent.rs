@@ -48,7 +48,7 @@ pub enum Task {
 #[derive(Clone, PartialEq, Debug)]
 struct Trial {
     version: VersionId,
-    /// The stage, in which the version is evaluated and reported.
+    /// Name of the stage in which the node evaluates the version; None before the first stage.
     stage: Option<&'static str>,
     found: Option<Finding>,
 }
@@ -77,8 +77,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Creates an agent that serves this version (the accepted one) at its start. The
-    /// machine has rolled back by itself what its predecessor served as a candidate.
+    /// Creates an agent that serves this version (the accepted one) at its start. A candidate that
+    /// the previous process served has already been rolled back by the machine.
     pub fn new(me: MemberId, serves: Option<VersionId>) -> Agent {
         Agent {
             me,
@@ -106,9 +106,9 @@ impl Agent {
         self.trial.is_some()
     }
 
-    /// Sets the time for which this machine's disk has not responded, milliseconds; 0: it
-    /// responds. The leader counts a node with a stuck disk as unreachable. So the agent
-    /// must behave as if it had not heard from the leader: it could not save a candidate.
+    /// Sets the time for which this machine's disk has not responded, milliseconds; 0 if the disk
+    /// responds. The leader counts a node with a stuck disk as unreachable. So the agent behaves as
+    /// if the leader had been silent for this time: it could not save a candidate.
     pub fn disk_is_stuck_for(&mut self, ms: u64) {
         self.disk_stuck_ms = ms;
     }
@@ -288,8 +288,8 @@ impl Agent {
         }
     }
 
-    /// Keeps the accepted version although the state names an older one. An outdated
-    /// state catches up; otherwise an operator decides.
+    /// Keeps serving the newer accepted version if the state names an older one, and refuses the
+    /// version in progress. An outdated state catches up; otherwise an operator decides.
     fn hold(&mut self, desired: &mut Desired) {
         let (version, accepted) = (desired.check, self.accepted);
         *desired = Desired::default();
@@ -350,7 +350,8 @@ impl Agent {
         }
     }
 
-    /// Returns the report that the state does not have yet.
+    /// Returns the own report if the state does not have it yet; not again before [`REPEAT_MS`]
+    /// have passed.
     fn owed(
         &mut self,
         state: &ClusterState,

@@ -15,7 +15,7 @@ pub struct Desired {
     pub accepted: Option<VersionId>,
     /// The version to serve. None: no version is accepted yet, and there is no candidate.
     pub serve: Option<VersionId>,
-    /// The version is a candidate: a rollback must be possible at once.
+    /// True if `serve` is a candidate: a rollback must be possible at once.
     pub trial: bool,
     /// Version to check without serving it.
     pub check: Option<VersionId>,
@@ -23,14 +23,13 @@ pub struct Desired {
 }
 
 impl Desired {
-    /// Returns the version that `me` should serve, if the last word of the leader is
+    /// Returns the version that `me` should serve, if the last response of the leader is
     /// `silence_ms` old.
     ///
-    /// The word of the leader is its response to a linearizable read, counted from the
-    /// time of the request, once this state has caught up with it. A heartbeat does not
-    /// count: a member that was cut off, or has just started, receives heartbeats while
-    /// its state is still outdated, and would serve a candidate that the others rolled
-    /// back long ago. The leader asks its majority.
+    /// Only the response to a linearizable read counts, from the time of the request, once this
+    /// state has caught up with it: the leader queries its majority for it. A heartbeat does not
+    /// count: a member that was cut off, or has just started, receives heartbeats while its state
+    /// is still outdated, and would serve a candidate that the others rolled back long ago.
     pub fn of(state: &ClusterState, me: MemberId, silence_ms: u64) -> Desired {
         let mut desired = Desired {
             accepted: state.accepted,
@@ -62,7 +61,7 @@ impl Desired {
         desired
     }
 
-    /// Returns whether the node may take over addresses from others that serve. A node
+    /// Returns whether the node may take over addresses from other nodes that serve them. A node
     /// that serves a candidate may not: it waits, or rolls back first.
     pub fn may_preempt(&self) -> bool {
         !self.trial

@@ -1,10 +1,10 @@
-//! Compares service before and after a node serves another version, and explains what got
+//! Compares the service before and after a node serves another version, and explains what got
 //! worse.
 //!
-//! When in doubt it rolls back: a version that was rolled back can be applied again with
-//! `--now`, but failed production traffic cannot be undone. It must not react to noise in
-//! small numbers: an error rate counts as risen only if chance does not explain it, a
-//! server or a frontend as down only if it stays down.
+//! In doubt the judge reports the version as worse: a version that was rolled back can be applied
+//! again with `--now`, but failed production traffic cannot be undone. Noise in small numbers does
+//! not count: an error rate counts as risen only if chance does not explain it, a server or a
+//! frontend as down only if it stays down.
 
 use crate::machine::{FrontendHealth, Health};
 use std::collections::{BTreeMap, VecDeque};
@@ -47,7 +47,7 @@ impl Probe {
 /// The results of synthetic requests, by the name of the HTTP frontend.
 pub type Probes = BTreeMap<String, Probe>;
 
-/// The result of the evaluation.
+/// Result of the evaluation of a version.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Finding {
     Good { words: String },
@@ -131,11 +131,11 @@ struct Window {
     length_ms: u64,
     /// Last sample before the window: the baseline of the counters.
     first: Option<Health>,
-    /// Counters decreased: the counting process was restarted.
+    /// True if counters decreased: the counting process was restarted.
     restarted: bool,
     /// The newest samples, the oldest first.
     newest: VecDeque<HealthSample>,
-    /// Synthetic requests of all its samples.
+    /// Synthetic requests of all samples of the window.
     own: Counts,
 }
 
@@ -384,10 +384,11 @@ impl Window {
             let mut samples = self.newest.iter().rev();
             let last = samples.find_map(|last| last.health.as_ref());
             self.restarted |= went_back(last, health);
-            // The switch itself may reset counters.
+            // Takes this sample as the baseline if the switch reset the counters.
             if last.is_none() && went_back(self.first.as_ref(), health) || self.first.is_none() {
                 self.first = Some(health.clone());
-                // After a reset the counters include the synthetic requests since then.
+                // Ignores the synthetic requests of this sample: the new baseline already counts
+                // them.
                 own = Counts::default();
             }
         }

@@ -25,7 +25,7 @@ const REPEAT_MS: u64 = 1000;
 /// Gap between two calls, in milliseconds, after which the leader does not know what
 /// happened meanwhile.
 const LOOK_GAP_MS: u64 = 1000;
-/// Largest part of a node's explanation in the reason of a decision, bytes.
+/// Maximum length of a node's text in the reason of a decision, bytes.
 const REASON_BYTES_MAX: usize = 8 << 10;
 
 /// Node as the leader sees it.
@@ -189,8 +189,8 @@ impl Round<'_> {
         Some(RolloutStep::Canary { node })
     }
 
-    /// Returns the number of owned addresses. An unknown number counts as many: a canary
-    /// should carry little traffic.
+    /// Returns the number of addresses that the node owned when it checked the version. An unknown
+    /// number counts as the largest: a canary should carry little traffic.
     fn addresses_owned(&self, node: MemberId) -> u64 {
         let found = self.record.found.get(&node);
         found
@@ -318,7 +318,7 @@ impl Round<'_> {
     }
 }
 
-/// The leader's knowledge of the nodes at some moment.
+/// Reachable members and stuck disks, as the leader knows them at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reachability {
     pub reachable: BTreeSet<MemberId>,
@@ -350,7 +350,7 @@ impl Driver {
         }
     }
 
-    /// Returns the next proposal, if any. To be called after each change of the state and
+    /// Returns the next proposal, if any. The caller calls this after each change of the state and
     /// of reachability, and a few times a second.
     pub fn next(
         &mut self,

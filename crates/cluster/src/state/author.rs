@@ -1,11 +1,11 @@
-//! Permissions of proposers, checked where a command takes effect: every member checks
-//! them when it applies a committed entry.
+//! Checks whether a proposer may propose a command and has signed it. Every member checks this
+//! where the command takes effect: when it applies a committed entry.
 //!
-//! The leader of a term decides what enters the log, and any voter may become leader.
-//! So the position of a command in the log proves nothing about its author. From the
-//! entry [`CommandBody::RequireSignatures`] on, each command carries the signature of its
-//! author instead. Entries before it stay valid as they are. The requirement cannot be
-//! removed: [`ClusterState::needs`] only grows.
+//! The leader of a term decides what enters the log, and any voter may become leader. So the
+//! position of a command in the log proves nothing about its author. From the entry
+//! [`CommandBody::RequireSignatures`] on, each command carries the signature of its author instead.
+//! Entries before it stay valid as they are. The requirement cannot be removed:
+//! [`ClusterState::needs`] only grows.
 
 use super::ClusterState;
 use crate::authority::CertificateRelation;

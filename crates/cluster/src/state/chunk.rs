@@ -1,5 +1,6 @@
-//! The index of chunks: those that belong to a version, and those that were uploaded for
-//! a coming proposal. The bytes are in the store.
+//! Keeps the index of chunks: those that belong to a version, and those that were uploaded for a
+//! coming proposal. Drops pending chunks above the bounds, and lists the chunks that the store may
+//! delete. The store has the bytes.
 
 use super::ClusterState;
 use crate::command::{CHUNK_BYTES_MAX, CommandRefusal, CommandResult, FileEntry, Proposal};

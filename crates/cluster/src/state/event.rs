@@ -1,4 +1,5 @@
-//! Events of the cluster for operators: lines with a time. Only the newest are kept.
+//! Keeps the newest events of the cluster for operators: each is a text with a time and the member
+//! that reported it.
 
 use crate::member::MemberId;
 use language::truncated;
@@ -12,7 +13,7 @@ pub const EVENTS_BYTES_MAX: usize = 256 << 10;
 /// An event that operators can see.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Event {
-    /// Number of applied commands when it happened.
+    /// Number of applied commands when the event was recorded.
     pub applied: u64,
     /// Time, seconds since 1970 by the clock of the member that reported it.
     pub time_s: i64,

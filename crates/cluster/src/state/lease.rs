@@ -183,8 +183,9 @@ impl ClusterState {
         Ok(granted)
     }
 
-    /// Sets the record. A new holder sees the last record of all earlier epochs, because
-    /// earlier holders can no longer write.
+    /// Sets the record of a lease. If the record names a node to free, takes away all leases of
+    /// that node. A new holder sees the last record of all earlier epochs, because earlier holders
+    /// can no longer write.
     pub(super) fn record(
         &mut self,
         from: MemberId,

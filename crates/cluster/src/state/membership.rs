@@ -17,7 +17,7 @@ pub const RINGS_MAX: usize = 64;
 pub const ADDRESSES_MAX: usize = 16;
 pub const NAME_BYTES_MAX: usize = 64;
 pub const CERTIFICATE_BYTES_MAX: usize = 16 << 10;
-/// Largest sealed key, and largest key to seal to, bytes.
+/// Maximum length of an encrypted key, and of a public key to encrypt for, bytes.
 pub const SEALED_KEY_BYTES_MAX: usize = 1024;
 
 pub(super) fn too_many(what: &str, max: usize) -> CommandRefusal {
@@ -137,8 +137,9 @@ impl ClusterState {
         Ok(CommandResult::Done)
     }
 
-    /// Checks that a member does not lower the format of the log. Otherwise nobody could
-    /// propose newer commands, and its own program could not read those in the log.
+    /// Checks that a member does not lower the format of the log once signatures are required.
+    /// Otherwise nobody could propose newer commands, and the evenkeel binary of that member could
+    /// not read those in the log.
     fn supports_log(&self, member: &ClusterMember) -> Result<(), CommandRefusal> {
         if self.requires_signatures() && member.format < self.needs {
             Err(CommandRefusal::Format {

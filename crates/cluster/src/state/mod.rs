@@ -1,6 +1,6 @@
-//! The replicated state: the result of the commands of the log, equal on all members. It
-//! reads no clock and does no IO: everything that depends on time or on the machine is
-//! part of a command.
+//! Defines the replicated state: the result of the commands of the log, equal on all members.
+//! Applies each committed command. The state reads no clock and does no IO: everything that depends
+//! on time or on the machine is part of a command.
 //!
 //! Members, invitations and keys are in `membership.rs`, CAs in `succession.rs`, versions
 //! and their stages in `version.rs`, the chunks of their contents in `chunk.rs`, leases
@@ -55,7 +55,7 @@ pub const WORDS_BYTES_MAX: usize = 64 << 10;
 /// the same ones. Nothing but [`ClusterState::apply`] changes what members share.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ClusterState {
-    /// Newest format of an applied command. A program that does not support it must not
+    /// Newest format of an applied command. An evenkeel binary that does not support it must not
     /// continue from this state.
     #[serde(default)]
     pub needs: u32,
@@ -130,9 +130,9 @@ impl ClusterState {
         answer
     }
 
-    /// Returns whether the program must stop before this command: all members announced
-    /// support for its format, but this program lacks it. It is older than the one that
-    /// this member ran before.
+    /// Returns whether this evenkeel binary must stop before the command: all members announced
+    /// support for its format, but this binary lacks it. The binary is older than the one that this
+    /// member ran before.
     pub fn must_stop(&self, command: &ClusterCommand) -> bool {
         command.format > FORMAT && command.format <= self.format()
     }
@@ -156,7 +156,7 @@ impl ClusterState {
     /// Fails with [`StateError::Newer`] if a newer program wrote the state, and with
     /// [`StateError::Malformed`] if the bytes do not encode a state.
     pub fn decode(bytes: &[u8]) -> Result<ClusterState, StateError> {
-        /// The only field that is decoded from a state whose format may be too new.
+        /// Decodes only the format, which is readable in every state, also in one that is too new.
         #[derive(Deserialize)]
         struct StateHeader {
             #[serde(default)]

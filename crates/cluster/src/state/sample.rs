@@ -1,4 +1,4 @@
-//! A small cluster for tests: its members, and their commands.
+//! Provides a small cluster for tests: its members, and functions that create and apply commands.
 
 use super::ClusterState;
 use crate::authority::Authority;
@@ -185,7 +185,7 @@ impl ClusterState {
         self.must(A, CommandBody::Chunk { digest, bytes });
     }
 
-    /// Nodes a and b and an arbiter, with a key.
+    /// Returns a cluster of the nodes a and b and an arbiter, with a content key.
     pub(crate) fn pair() -> ClusterState {
         let mut state = ClusterState::default();
         state.must(

@@ -1,6 +1,6 @@
-//! Succession of CAs: the next CA is introduced and trusted beside the current one,
-//! members get certificates of it, then the old one is dropped. A member that is away
-//! then is late: it reconnects with its known key, and is certified then.
+//! Applies the commands that replace the CA: the next CA is introduced and trusted beside the
+//! current one, members get certificates of it, then the old one is dropped. A member that is away
+//! then counts as late: it reconnects with its known key, and gets a certificate of the new CA.
 
 use super::ClusterState;
 use super::membership::{CERTIFICATE_BYTES_MAX, SEALED_KEY_BYTES_MAX, too_many};
@@ -24,8 +24,8 @@ pub struct Succession {
     /// Previous CAs that were dropped, the oldest first; at most
     /// [`FORMER_AUTHORITIES_MAX`].
     pub formers: Vec<RetiredAuthority>,
-    /// A removed node knows the key of the newest CA. Another CA must follow, encrypted
-    /// with a content key newer than this one.
+    /// Set if a removed node knows the key of the newest CA, to the newest content key at its
+    /// removal. Another CA must follow, whose key is encrypted with a newer content key.
     pub exposed: Option<Epoch>,
 }
 
@@ -144,7 +144,7 @@ impl ClusterState {
         Ok(CommandResult::Done)
     }
 
-    /// Drops an old CA that no member needs, to make room for the next one.
+    /// Drops the oldest former CA if their number is at the limit and no member needs it.
     fn make_room_for_former(&mut self) -> Result<(), CommandRefusal> {
         if let Some(late) = self.no_authority_before().first() {
             return Err(CommandRefusal::Late { member: *late });

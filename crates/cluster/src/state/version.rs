@@ -20,20 +20,20 @@ use std::sync::Arc;
 
 /// Largest number of retained versions, whatever the setting.
 pub const VERSIONS_MAX: u32 = 1000;
-/// Largest size of the metadata of all versions together (file names, reports), bytes.
-/// Every member holds it in memory.
+/// Largest size of the metadata of all versions together (file names, listings, messages, reports),
+/// bytes. Every member holds it in memory.
 pub const METADATA_BYTES_MAX: usize = 4 << 20;
 /// Size limit of one version as it is proposed: with its envelope it must fit into one
 /// message to the leader ([`crate::raft::transport::MESSAGE_BYTES_MAX`]).
 pub const PROPOSAL_BYTES_MAX: usize = 512 << 10;
 pub const PATH_BYTES_MAX: usize = 4096;
 pub const LISTED_NAMES_MAX: usize = 64 << 10;
-/// Largest message, and largest author name, of a proposal, bytes.
+/// Maximum length of the message of a proposal, and of its author's name, bytes.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 10;
 pub const JUDGING_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
-/// Largest number of followed repositories (each with its branch) whose newest accepted
-/// version is kept whatever the limits. The next revision must descend from that
-/// version, and only revisions between the two must be signed.
+/// Number of the last followed repositories (each with its branch) whose newest accepted version is
+/// kept whatever the limits. The next revision must descend from that version, and only revisions
+/// between the two must be signed.
 pub const FOLLOWED_KEPT_MAX: usize = 8;
 const EVENT_REASON_BYTES_MAX: usize = 1024;
 /// Estimated overhead of a file or a chunk in the metadata, bytes; half of it for a listed name.
@@ -48,7 +48,7 @@ pub enum RolloutStage {
     Canary {
         node: MemberId,
     },
-    /// Rollout: these nodes serve it as a candidate.
+    /// The version is rolled out: these nodes serve it as a candidate.
     Rest {
         nodes: BTreeSet<MemberId>,
     },
@@ -114,7 +114,7 @@ pub struct NodeReport {
     pub words: String,
 }
 
-/// A version and its state.
+/// A configuration version, with its stage and the reports of nodes about it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VersionRecord {
     pub id: VersionId,
@@ -124,11 +124,11 @@ pub struct VersionRecord {
     pub reports: BTreeMap<MemberId, NodeReport>,
     #[serde(default)]
     pub found: BTreeMap<MemberId, CheckFindings>,
-    /// Why it was refused or rolled back; empty otherwise.
+    /// Reason why the version was refused or rolled back; empty otherwise.
     pub words: String,
     /// Number of applied commands when the version was proposed.
     pub proposed_at: u64,
-    /// Number of applied commands when it was accepted, refused or rolled back.
+    /// Number of applied commands when the version was accepted, refused or rolled back.
     pub decided_at: Option<u64>,
     /// Time of the decision, seconds since 1970 by the leader's clock.
     pub decided_time_s: Option<i64>,
@@ -143,7 +143,7 @@ impl VersionRecord {
         self.reports.get(&node).map(|said| said.outcome)
     }
 
-    /// Returns whether some node found that all nodes must change at once.
+    /// Returns whether some node found that all nodes must switch to the version at once.
     pub fn goes_together(&self) -> bool {
         self.found.values().any(|found| found.together)
     }
@@ -162,8 +162,9 @@ impl VersionRecord {
             .saturating_add(self.words.len())
     }
 
-    /// Returns whether every node that must serve the version reported an outcome that
-    /// lets the rollout continue.
+    /// Returns whether every node that must serve the version, and is still a member, reported that
+    /// it serves the version, or that it found no problem if the version is judged. False without
+    /// such nodes.
     fn all_did(&self, state: &ClusterState, nodes: &BTreeSet<MemberId>) -> bool {
         let wanted = if self.proposal.judging.judge_ms == 0 {
             rank(Reported::Serves)
@@ -299,8 +300,8 @@ impl ClusterState {
             .filter(|record| now_accepted || record.stage.on_its_way())
             .ok_or(CommandRefusal::NoVersion)?;
         let before = record.last_report_of(report.node).map_or(0, rank);
-        // Ignores a late or repeated report while the version is in progress: a node's report only
-        // advances then. Afterwards the last report applies.
+        // Ignores a report that does not rank higher than the node's last one while the version is
+        // in progress. Afterwards the last report applies.
         if record.stage.on_its_way() && before >= rank(report.outcome) {
             return Ok(CommandResult::Done);
         }
@@ -311,7 +312,7 @@ impl ClusterState {
         };
         let record = Arc::make_mut(record);
         record.reports.insert(report.node, said);
-        // Keeps findings only while the version is checked, because they decide the next step.
+        // Stores findings only in the checking stage, because they decide the next step.
         if record.stage == RolloutStage::Checking {
             record.found.insert(report.node, report.found);
         }
@@ -476,9 +477,8 @@ impl ClusterState {
         newest
     }
 
-    /// Drops the oldest versions until the rest is within the limits. The accepted
-    /// version, its parent and the one in progress are kept, and the versions from which
-    /// followed repositories continue.
+    /// Drops the oldest versions until the rest is within the limits. Keeps the accepted version,
+    /// its parent, the one in progress, and the versions from which followed repositories continue.
     pub(super) fn trim_history(&mut self) {
         let parent = self.accepted().and_then(VersionRecord::parent);
         let on_its_way = self.on_its_way().map(|record| record.id);
@@ -512,7 +512,7 @@ impl ClusterState {
     }
 }
 
-/// Returns the description of a report, as the verb of a sentence.
+/// Describes the outcome of a report as the verb of a sentence.
 pub(crate) fn against_in_words(outcome: Reported) -> &'static str {
     match outcome {
         Reported::Refused => "cannot serve",

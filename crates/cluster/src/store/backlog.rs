@@ -1,15 +1,5 @@
-//! A file whose disk may refuse writes for a while: it is full, read-only, or returns
+//! Keeps a file usable whose disk refuses writes for a while: it is full, read-only, or returns
 //! errors.
-//!
-//! Changes since the last sync stay in memory. If the disk refuses one of them, they
-//! become a **backlog**: reads include it, further changes join it, and the caller gets
-//! no error. So redb, which abandons its file at the first error, continues. Nothing
-//! counts as stored before [`Backlog::flush`] has written the backlog, in its order and
-//! with its syncs: [`super::writer`] acknowledges nothing until then, and writes
-//! nothing else.
-//!
-//! A failed sync is not repeated alone: Linux drops the pages that it could not write.
-//! All changes since the last successful sync are written again.
 
 use redb::{BackendError, StorageBackend};
 use std::io;
@@ -17,8 +7,8 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Largest size of the changes since the last sync that are kept, bytes. A larger
-/// transaction cannot be repeated: the error goes to the caller.
+/// Largest size of the changes since the last sync that are kept, bytes. A larger transaction
+/// cannot be repeated: an error of the disk then goes to the caller.
 const KEPT_BYTES_MAX: usize = 32 << 20;
 const EIO: i32 = 5;
 
@@ -33,9 +23,9 @@ enum DiskChange {
 struct PendingChanges {
     changes: Vec<DiskChange>,
     bytes: usize,
-    /// Older changes were dropped because there were too many.
+    /// True if older changes were dropped because they exceed [`KEPT_BYTES_MAX`].
     is_cut: bool,
-    /// Why the disk refuses; the changes are the backlog.
+    /// Reason why the disk refuses writes; the changes are then the backlog.
     refused: Option<WriteRefusal>,
 }
 
@@ -69,7 +59,7 @@ impl From<WriteRefusal> for io::Error {
 pub(super) struct Backlog {
     file: Arc<dyn StorageBackend>,
     pending: Arc<Mutex<PendingChanges>>,
-    /// The changes are a backlog. Without one, reads do not wait for a sync.
+    /// True while the changes are a backlog. Otherwise reads do not lock them.
     holds: Arc<AtomicBool>,
 }
 
@@ -80,7 +70,8 @@ fn may_pass(error: &io::Error) -> bool {
 }
 
 impl PendingChanges {
-    /// Keeps a change for a retry. A long transaction on a working disk keeps none.
+    /// Keeps a change for a retry. Drops all of them if they exceed [`KEPT_BYTES_MAX`] on a working
+    /// disk; on a refusing disk that is an error.
     fn keep(&mut self, change: DiskChange) -> io::Result<()> {
         if let DiskChange::Write(_, bytes) = &change {
             self.bytes += bytes.len();
@@ -99,7 +90,7 @@ impl PendingChanges {
         Ok(())
     }
 
-    /// Keeps changes in the backlog from now on, if the disk may accept them later.
+    /// Starts the backlog if the disk may accept the changes later; otherwise returns the error.
     fn refuse(&mut self, error: io::Error) -> io::Result<()> {
         if self.is_cut || !may_pass(&error) {
             return Err(error);

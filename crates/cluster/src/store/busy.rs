@@ -1,10 +1,10 @@
-//! Start time of the current disk operation. A stuck disk reports no error: its
-//! operation only does not return.
+//! Measures how long the current disk operations have been running. A stuck disk reports no error:
+//! its operation only does not return.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The kind of disk access: one writer, several readers.
+/// Kind of a disk operation: at most one of each kind runs at a time.
 #[derive(Clone, Copy)]
 pub(super) enum Access {
     Write,
@@ -14,7 +14,8 @@ pub(super) enum Access {
 #[derive(Debug)]
 pub(super) struct Busy {
     began: Instant,
-    /// Microseconds until the start of the operation, plus one; 0: no operation.
+    /// Start of the operation of each kind, microseconds since `began`, plus one; 0 without an
+    /// operation.
     since: [AtomicU64; 2],
 }
 
@@ -44,7 +45,7 @@ impl Busy {
         done
     }
 
-    /// Returns the running time of the longest operation; zero if nothing waits.
+    /// Returns the running time of the longest current operation; zero without one.
     pub(super) fn longest(&self) -> Duration {
         let now = self.now();
         let waits = self.since.iter().map(|since| since.load(Ordering::Relaxed));

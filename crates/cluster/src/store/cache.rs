@@ -1,4 +1,4 @@
-//! End of the log in memory: entries that are not on disk yet, and some earlier ones,
+//! Keeps the end of the log in memory: the entries that are not on disk yet, and some earlier ones,
 //! for followers and for the state machine.
 
 use crate::log::Entry;

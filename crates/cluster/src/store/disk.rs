@@ -1,5 +1,5 @@
-//! The layout of the file, and reading and writing it. All functions block;
-//! [`super::writer`] decides which thread calls them.
+//! Defines the layout of the store's file, and opens, checks, reads and writes it. All functions
+//! block; [`super::writer`] decides which thread calls them.
 
 use crate::log::{Entry, LogId, SnapshotMeta, Vote};
 use crate::member::Digest;
@@ -38,12 +38,12 @@ const SNAPSHOT_IMAGE: &str = "snapshot.image";
 pub(super) const TIE: &str = "tie";
 /// Reason why the other members must admit this one again.
 pub(super) const LOST: &str = "lost";
-/// Another member knows of a promise that this store does not have.
+/// Set if another member knows of a promise that this store does not have.
 pub(super) const CONDEMNED: &str = "condemned";
 
 /// A change of the file.
 pub(super) enum Op {
-    /// An entry, as bytes, and the number of the write that contains it.
+    /// An entry as bytes, with the number of the write that contains it.
     Append {
         id: LogId,
         bytes: Vec<u8>,
@@ -58,9 +58,9 @@ pub(super) enum Op {
     Vote(Vote),
     Committed(Option<LogId>),
     Starts(u64),
-    /// The other members admitted this one again.
+    /// Clears the loss, because the other members admitted this one again.
     Found,
-    /// The store lacks what it promised.
+    /// Marks the store as lacking promised data.
     Condemn,
     Value(&'static str, Vec<u8>),
     Chunk {
@@ -87,12 +87,12 @@ pub(super) struct StartContent {
 }
 
 pub(super) struct Disk {
-    /// None only during the shutdown.
+    /// The database; None only during the shutdown.
     database: Option<Database>,
     file: Backlog,
     path: PathBuf,
-    /// Digests of the stored chunks, perhaps with additional ones. None until the first
-    /// deletion, which reads all of them.
+    /// Digests of the stored chunks, perhaps with additional ones. None until the first deletion,
+    /// which reads the digests of all stored chunks.
     pieces: Mutex<Option<BTreeSet<Digest>>>,
 }
 
@@ -154,8 +154,8 @@ impl Disk {
         self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
     }
 
-    /// Creates the tables; refuses a newer layout or damage. A damaged file that redb
-    /// repaired may lack what was promised to others, so it stays refused.
+    /// Creates the tables; refuses a newer layout or damage. A damaged file that redb repaired may
+    /// lack promised data, so it stays refused.
     fn begin_layout(&self, whole: bool) -> Result<(), StoreError> {
         let (layout, damaged) = self.guarded(|| {
             let transaction = self.database()?.begin_write()?;

@@ -5,19 +5,19 @@ use part::codec::InvalidEncoding;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Newest layout of the file that this program supports.
+/// Newest layout of the store's file that this release of evenkeel supports.
 pub const LAYOUT: u64 = 1;
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("{}: another process uses this store", .path.display())]
     InUse { path: PathBuf },
-    /// The contents differ from what was written.
+    /// The contents of the file differ from the written ones.
     #[error("{}: the store is damaged ({damage}); the accepted version is still served; to rejoin: `evenkeel \
              cluster remove` this machine on another member, move its state directory away, and `evenkeel cluster \
              join` here", .path.display())]
     Damaged { path: PathBuf, damage: Damage },
-    /// A newer program wrote the store.
+    /// A newer release of evenkeel wrote the store.
     #[error("{}: written by a newer evenkeel (layout {layout}, this one supports {LAYOUT}): start the newer one", .path.display())]
     Newer { path: PathBuf, layout: u64 },
     /// The disk refused an operation: it is full, read-only or fails.
@@ -44,7 +44,7 @@ pub enum Damage {
     },
     #[error("entry {index} of the log is missing")]
     Hole { index: u64 },
-    /// A chunk of a content does not match its digest.
+    /// A stored chunk does not match its digest.
     #[error("part {0} was changed")]
     Chunk(crate::member::Digest),
     #[error("{0}")]
@@ -64,7 +64,7 @@ pub enum Loss {
     /// The store, or its promise file, is of another cluster or another member.
     #[error("the store belongs to another cluster or another member")]
     Foreign,
-    /// The store does not belong to the promise file.
+    /// The nonces of the store and of the promise file differ.
     #[error("the store does not belong to the promise file")]
     Untied,
     /// The store is older than the promise: it was restored from a backup.
@@ -76,7 +76,7 @@ pub enum Loss {
     Unpromised,
 }
 
-/// Describes an error of the disk, and what to do.
+/// Describes an error of the disk, and the next step of the operator.
 fn of_disk(error: &redb::Error) -> String {
     if is_full(error) {
         "no space left on the disk; the accepted version is still served; free some space, then the member \

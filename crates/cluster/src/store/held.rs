@@ -1,4 +1,4 @@
-//! A disk for tests that is slow, stuck or full on demand.
+//! Provides a disk for tests that is slow, stuck or full on demand, or fails its syncs.
 
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A disk whose syncs wait while it is held, and whose writes fail when it is full.
+/// A disk in memory whose syncs wait while it is held, and whose writes fail while it is full.
 #[derive(Clone, Debug)]
 pub(crate) struct TestDisk {
     disk: Arc<InMemoryBackend>,

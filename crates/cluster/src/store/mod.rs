@@ -1,12 +1,12 @@
-//! Storage of consensus: votes, the log, snapshots of the state and chunks of contents,
-//! in one redb file.
+//! Stores the data of consensus in one redb file: votes, the log, snapshots of the state, and
+//! chunks of contents.
 //!
-//! A vote and entries are on disk before they are acknowledged; a batch of them costs
-//! one fsync. Deletions are written with the next of these. The commit index is written
-//! with one of the next, or when no writes come. Losing power at any write, or the
-//! process at any instruction, keeps everything that was reported durable. The store
-//! never panics on the contents of a disk: damage is an error that says what to do. A
-//! disk that refuses a write for a while delays it ([`backlog`]).
+//! A vote and entries are on disk before they are acknowledged; a batch of them costs one fsync.
+//! Deletions are written with the next batch. The commit index is written with one of the next
+//! batches, or when no writes come. Losing power at any write, or the process at any instruction,
+//! keeps everything that was reported durable. The store never panics on the contents of a disk:
+//! damage is an error that names the next step. A disk that refuses a write for a while delays it
+//! ([`backlog`]).
 
 mod backlog;
 mod busy;
@@ -52,9 +52,10 @@ pub const MISSING_MAX: usize = 4096;
 #[derive(Default)]
 struct Metadata {
     vote: Option<Vote>,
-    /// Vote that is on disk but not granted yet. No later vote is queued.
+    /// Vote that is on disk and not granted yet. None if a later vote is queued.
     prepared: Option<Vote>,
-    /// Vote that was queued last, and its number. A repeated vote keeps its number.
+    /// Vote that was queued last, and the number of votes queued so far. A repeated vote keeps its
+    /// number.
     queued: (Option<Vote>, u64),
     committed: Option<LogId>,
     purged: Option<LogId>,
@@ -63,8 +64,8 @@ struct Metadata {
     cache: Cache,
     /// Bytes of entries since the last snapshot.
     grown: u64,
-    /// Chunks that arrived after the last snapshot, with the index of their entry: the
-    /// snapshot does not name them, and they are kept.
+    /// Chunks that arrived after the last snapshot, with the index of their entry. The snapshot
+    /// does not name them, and the next one must not delete them.
     fresh: BTreeMap<Digest, u64>,
     /// Chunks of snapshots that are being received or installed.
     pins: Vec<Weak<BTreeSet<Digest>>>,
@@ -76,20 +77,20 @@ struct Metadata {
 }
 
 impl Metadata {
-    /// Queues a vote. Returns its number, which is that of the previous vote if both are
-    /// the same.
+    /// Queues a vote. Returns its number; a vote that equals the previous one has the same number.
     fn queue_vote(&mut self, vote: Vote) -> u64 {
         if self.queued.0 != Some(vote) {
             self.queued = (Some(vote), self.queued.1 + 1);
-            // Forgets the prepared vote, which the queued one replaces on the disk.
+            // Forgets the prepared vote: the queued one replaces it on the disk.
             self.prepared = None;
         }
         self.queued.1
     }
 
-    /// Completes changes with facts that are only known when they are written.
+    /// Completes changes just before they are written: drops outdated snapshots, and adds the
+    /// chunks that the others must keep.
     fn complete(&mut self, ops: &mut Vec<Op>) {
-        // Omits a snapshot if a newer one arrived while it was built.
+        // Omits a snapshot that is older than the stored one or than an earlier one of the batch.
         let mut newest = self.snapshot.as_ref().and_then(|meta| meta.last_log_id);
         ops.retain(|op| match op {
             Op::Snapshot { meta, .. } if meta.last_log_id < newest => false,
@@ -146,12 +147,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or creates the file. One thread writes, and another reads what is not in
-    /// memory.
+    /// Opens or creates the file. One thread writes, and another one reads what is not in memory.
     ///
     /// # Errors
-    /// Fails if another process has the store, if it is damaged, if a newer program wrote it, if
-    /// the disk fails, or if the threads cannot be started.
+    /// Fails if another process has the store open, if it is damaged, if a newer release of
+    /// evenkeel wrote it, if the disk fails, or if the threads cannot be started.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         Store::threaded(Disk::open(path)?, path)
     }
@@ -177,11 +177,12 @@ impl Store {
         Store::threaded(Disk::with_backend(backend)?, Path::new("(memory)"))
     }
 
-    /// A store on something else than a file, of which each write is done before the
-    /// call for it returns: for simulations.
+    /// Opens a store on a backend that is not a file, for simulations. Each write is done before
+    /// the call for it returns.
     ///
     /// # Errors
-    /// Fails if the store is damaged, if a newer program wrote it, or if the backend fails.
+    /// Fails if the store is damaged, if a newer release of evenkeel wrote it, or if the backend
+    /// fails.
     pub fn with_backend(backend: impl StorageBackend) -> Result<Store, StoreError> {
         let disk = Arc::new(Disk::with_backend(backend)?);
         let book = Arc::new(Mutex::new(Store::book(&disk)?));
@@ -195,7 +196,7 @@ impl Store {
     }
 
     /// Executes the writes that were requested since the last call. From the first call on, writes
-    /// on a store of [`Store::with_backend`] wait for the next one.
+    /// to a store of [`Store::with_backend`] are delayed until the next call.
     #[cfg(test)]
     pub(crate) fn write_delayed(&self) {
         self.executor.write_delayed();
@@ -237,8 +238,8 @@ impl Store {
         (book.purged, book.last)
     }
 
-    /// Returns whether there are entries behind this one. Where there are none, `waker`
-    /// is woken once there are.
+    /// Returns whether the log has entries after this one. If not, `waker` is woken when entries
+    /// are appended.
     pub fn has_behind(&self, end: Option<LogId>, waker: &Waker) -> bool {
         let mut book = lock(&self.book);
         if book.last > end {
@@ -254,14 +255,14 @@ impl Store {
         lock(&self.book).committed
     }
 
-    /// Returns the running time of the current disk operation: one that is stuck does not
-    /// return.
+    /// Returns how long the current disk operation has been running or refused; a stuck operation
+    /// does not return.
     pub fn busy_for(&self) -> Duration {
         self.executor.busy_for()
     }
 
-    /// Makes a write that the disk refuses wait until the disk accepts it, or fail at
-    /// once (the default).
+    /// Selects what happens to a write that the disk refuses: it waits until the disk accepts it,
+    /// or fails at once (the default).
     pub fn set_waits_for_disk(&self, waits: bool) {
         self.executor.be_patient(waits);
     }
@@ -270,7 +271,8 @@ impl Store {
         self.executor.refused()
     }
 
-    /// Retries refused writes if the caller writes. Otherwise the writer thread does.
+    /// Retries refused writes in a store without threads. With threads, the writer thread retries
+    /// by itself.
     pub fn try_again(&self) {
         self.executor.try_again();
     }
@@ -284,8 +286,8 @@ impl Store {
         lock(&self.book).cache.bytes()
     }
 
-    /// Records the commit index. It is written with a later write (of entries alone only
-    /// some include it), and never before the entries that it covers.
+    /// Records the commit index. A later batch writes it, never before the entries that it covers;
+    /// not every batch that has only entries includes it.
     pub fn save_committed(&self, committed: Option<LogId>) {
         lock(&self.book).committed = committed;
         self.executor.write(WriteJob {
@@ -307,7 +309,7 @@ impl Store {
             self.write(vec![Op::Vote(vote)], true, 0, done);
             return;
         }
-        // Waits for earlier entries, because openraft takes a saved vote as proof that they are on
+        // Waits for the earlier entries: openraft takes a saved vote as proof that they are on
         // disk, too.
         let has_all_entries = book.cache.last_flushed() == book.writes;
         drop(book);
@@ -318,15 +320,16 @@ impl Store {
         }
     }
 
-    /// Returns whether saving this vote takes no time.
+    /// Returns whether this vote is the current or the prepared one, so that saving it takes no
+    /// time.
     pub fn has_written(&self, vote: Vote) -> bool {
         let book = lock(&self.book);
         book.vote == Some(vote) || book.prepared == Some(vote)
     }
 
-    /// Writes a vote that may be granted soon, so that [`Store::save_vote`] of it takes
-    /// no time. After a restart it counts as granted. Writes nothing unless its term is newer
-    /// than those of the granted vote and of every other vote that is queued.
+    /// Writes a vote that may be granted soon, so that [`Store::save_vote`] of it takes no time.
+    /// After a restart the vote counts as granted. Writes nothing if the vote is prepared already,
+    /// or unless its term is newer than those of the granted vote and of every other queued vote.
     pub fn prepare_vote(&self, vote: Vote, done: Done) {
         let book = self.book.clone();
         let mut known = lock(&book);
@@ -342,8 +345,8 @@ impl Store {
         drop(known);
         let written = move |result: Result<(), StoreError>| {
             let mut known = lock(&book);
-            // Counts the vote as prepared unless another one was queued meanwhile, which follows it
-            // on the disk.
+            // Counts the vote as prepared unless another one was queued meanwhile, which replaces
+            // it on the disk.
             if result.is_ok() && known.queued.1 == number {
                 known.prepared = Some(vote);
             }
@@ -353,8 +356,8 @@ impl Store {
         self.write(vec![Op::Vote(vote)], true, 0, Box::new(written));
     }
 
-    /// Appends entries, which must follow the last one. They can be read at once; `done`
-    /// is called when they are on disk. Returns their size in bytes.
+    /// Appends entries, which must follow the last one. They can be read at once; `done` is called
+    /// when they are on disk. Returns the size of all of them in bytes.
     pub fn append(&self, entries: impl IntoIterator<Item = Entry>, done: Done) -> usize {
         let mut ops = Vec::new();
         let mut all = 0;
@@ -397,9 +400,9 @@ impl Store {
         self.write(vec![Op::Purge(to)], false, 0, done);
     }
 
-    /// Removes the entries that the snapshot replaces. A crash between the write of a received
-    /// snapshot and its purge leaves a log that ends before the snapshot, or with another entry
-    /// at its index.
+    /// Removes the entries that the stored snapshot replaces. A crash between the write of a
+    /// received snapshot and its purge leaves a log that ends before the snapshot, or with another
+    /// entry at its index.
     pub fn purge_replaced(&self, done: Done) {
         let (last, snapshot) = {
             let book = lock(&self.book);
@@ -412,8 +415,8 @@ impl Store {
         }
     }
 
-    /// Returns entries of a range, up to this many bytes; at least one, if there is one.
-    /// Another thread reads entries that are not in memory.
+    /// Returns entries of a range, up to this many bytes; at least one, if the range has one. A
+    /// separate thread reads entries that are not in memory.
     pub fn entries(
         &self,
         range: Range<u64>,
@@ -467,14 +470,14 @@ impl Store {
         self.write_chunk(digest, bytes, done);
     }
 
-    /// Stores a chunk. If no snapshot names it yet, the caller has pinned it.
+    /// Stores a chunk. If no snapshot names it yet, the caller must have pinned it.
     pub fn write_chunk(&self, digest: Digest, bytes: Vec<u8>, done: Done) {
         let size = bytes.len();
         self.write(vec![Op::Chunk { digest, bytes }], false, size, done);
     }
 
-    /// Keeps these chunks, which a snapshot names that is not installed yet, as long as the
-    /// returned value exists. A snapshot that was requested before may still delete them.
+    /// Keeps these chunks as long as the returned value exists, for a snapshot that names them and
+    /// is not installed yet. A snapshot whose write began before may still delete them.
     pub fn pin_chunks(&self, digests: BTreeSet<Digest>) -> Arc<BTreeSet<Digest>> {
         let pin = Arc::new(digests);
         lock(&self.book).pins.push(Arc::downgrade(&pin));

@@ -1,4 +1,5 @@
-//! Policy for writes that the disk refuses (wait or fail), and since when one waits.
+//! Keeps the policy for writes that the disk refuses (wait or fail), and the start and the reason
+//! of the current refusal.
 
 use crate::store::error::StoreError;
 use part::lock;
@@ -6,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Shared by the store and its writer.
+/// State that the store and its writer share.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     waits: AtomicBool,

@@ -1,30 +1,29 @@
-//! The promise file: what this member has promised to the others, kept apart from the
-//! store, so that a store that lost something is recognised.
+//! Reads, writes and compares the promise file: what this member has promised to the others. The
+//! file is kept apart from the store, so that a store that lost something is recognised.
 //!
-//! A vote and an acknowledged entry are promises: the others build on them. A store that
-//! is emptied, truncated, restored from a backup or of another cluster no longer has
-//! what was promised. If its member votes, the cluster can diverge: an
-//! acknowledged change is lost, or two leaders are elected. So a second file holds
+//! A vote and an acknowledged entry are promises: the others build on them. A store that is
+//! emptied, truncated, restored from a backup or of another cluster no longer has what was
+//! promised. If its member votes, the cluster can diverge: an acknowledged change is lost, or two
+//! leaders are elected. So a second file holds
 //!
-//! - the cluster and the member, and a nonce that the store holds too: the two files
-//!   belong together;
+//! - the cluster and the member, and a nonce that the store holds too: the two files belong
+//!   together;
 //! - a lower bound of what the store has: its vote and the last entry (term and index);
 //! - how often the engine was started, so that tickets of proposals are never reused;
 //! - the accepted version.
 //!
-//! The order is: the store's fsync, then the promise, then the response that makes it a
-//! promise. So a healthy store is never behind its promise file, whatever crash comes in
-//! between. Before the log is truncated, or a prepared vote is replaced by an older one, the promise
-//! is lowered and synced.
+//! The order is: the store's fsync, then the promise, then the response that makes it a promise. So
+//! a healthy store is never behind its promise file, whatever crash comes in between. Before the
+//! log is truncated, or a prepared vote is replaced by an older one, the promise is lowered and
+//! synced.
 //!
-//! A vote syncs the promise file. Entries do not: that would be a second fsync a write.
-//! They overwrite one of two slots in place, which a killed process does not undo; it is
-//! synced with every [`SYNC_EVERY`]th write and when the store is idle. One loss therefore
-//! goes undetected: after a power cut that undid unsynced promises, the store may lack at
-//! most that many acknowledged writes.
+//! A new vote or start syncs the promise file. Entries do not: that would be a second fsync for
+//! each write. They overwrite one of two slots in place, which a killed process does not undo; the
+//! file is synced with every [`SYNC_EVERY`]th write and when the store is idle. One loss therefore
+//! goes undetected: after a power cut that undid unsynced promises, the store may lack at most that
+//! many acknowledged writes.
 //!
-//! Nothing here decides what follows from a loss: see [`super::tied`] and
-//! `raft/rejoin.rs`.
+//! This module does not decide what follows from a loss: see [`super::tied`] and `raft/rejoin.rs`.
 
 use crate::command::VersionId;
 use crate::durable;
@@ -41,7 +40,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Size of a slot: a page, so that a torn write of one leaves the other intact.
+/// Size of a slot in bytes: a page, so that a torn write of one slot leaves the other intact.
 const SLOT_BYTES: usize = 4096;
 const FILE_BYTES: u64 = 2 * SLOT_BYTES as u64;
 const MAGIC: &[u8; 8] = b"evkprom1";
@@ -66,28 +65,28 @@ pub struct Promise {
     pub owner: StoreOwner,
     /// Nonce of the store to which the file belongs.
     pub nonce: Nonce,
-    /// The store does not have the nonce yet: an upgrade was interrupted.
+    /// True if the store does not have the nonce yet, because an upgrade was interrupted.
     #[serde(default)]
     pub tying: bool,
-    /// The store has this vote, or a later one.
+    /// The store has this vote, or a later one. None: no vote was promised.
     #[serde(default)]
     pub vote: Option<Vote>,
-    /// The store has this entry, or a later one.
+    /// The log of the store reaches at least this entry. None: no entry was promised.
     #[serde(default)]
     pub last: Option<LogId>,
-    /// No start of the engine had a higher number.
+    /// Number of the last start of the engine: no start had a higher one.
     #[serde(default)]
     pub starts: u64,
     #[serde(default)]
     pub accepted: Option<VersionId>,
-    /// Sequence number: the slot with the larger one is newer.
+    /// Sequence number of this write: the slot with the larger one is newer.
     #[serde(default)]
     pub(super) sequence: u64,
 }
 
 impl Promise {
-    /// Raises the promise to what is durable in the store now. Returns whether anything
-    /// changed, and whether the file must be synced before anyone learns of it.
+    /// Raises the promise to what these durable changes left in the store. Returns whether the
+    /// promise changed, and whether the file must be synced before the changes are acknowledged.
     fn raise(&mut self, ops: &[Op]) -> (bool, bool) {
         let before = self.clone();
         let mut sync = false;
@@ -111,7 +110,7 @@ impl Promise {
         (*self != before, sync)
     }
 
-    /// Returns a promise that the store keeps before and after these changes.
+    /// Returns a promise that the store keeps both before and after these changes.
     fn lowered(&self, ops: &[Op]) -> Promise {
         let mut lowered = self.clone();
         for op in ops {
@@ -128,8 +127,8 @@ impl Promise {
     }
 }
 
-/// Returns the last entry after a purge. A snapshot may replace uncommitted entries of a later
-/// term.
+/// Returns the last entry of the log after a purge: the purged position if it is not before the
+/// last entry. The snapshot may have replaced uncommitted entries of a later term.
 pub(super) fn last_after_purge(last: Option<LogId>, to: LogId) -> Option<LogId> {
     last.filter(|last| last.index > to.index).or(Some(to))
 }
@@ -155,7 +154,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Creates a file with this promise. On a disk the file itself already exists.
+    /// Writes this promise as the first content of a file. On a disk the file must already exist.
     pub(super) fn make(file: Backlog, promise: Promise) -> io::Result<Keeper> {
         let mut keeper = Keeper {
             file,
@@ -202,7 +201,7 @@ impl Keeper {
         if changed { self.put(sync) } else { Ok(()) }
     }
 
-    /// Changes a promise other than the store's content, and syncs.
+    /// Changes the promise as the caller wants, and syncs the file.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Promise)) -> io::Result<()> {
         let before = self.promise.clone();
         change(&mut self.promise);
@@ -212,8 +211,8 @@ impl Keeper {
         self.flush()
     }
 
-    /// Writes the changes that the disk refused, if there are any. Fails if the disk still refuses
-    /// them.
+    /// Writes the changes to the file that the disk refused, if any. Fails if the disk still
+    /// refuses them.
     pub(super) fn flush(&self) -> io::Result<()> {
         self.file.flush()
     }

@@ -1,5 +1,5 @@
-//! Queues the jobs of the writer thread. Deferrable jobs do not wake it: a needless wake-up costs
-//! as much as one with a write.
+//! Queues the jobs of the writer thread. Deferrable jobs do not wake the thread: a needless wake-up
+//! costs as much as one with a write.
 
 use crate::store::writer::{WriteJob, newest_committed};
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Next work of the writer.
 pub(super) enum NextJobs {
     Batch(Vec<WriteJob>),
-    /// No write came for a while: deferred changes no longer wait for others.
+    /// No write came for [`QUIET`]: deferred changes no longer wait for others.
     Quiet(Vec<WriteJob>),
     /// The store was closed: these are the last jobs.
     Over(Vec<WriteJob>),
@@ -30,9 +30,9 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct WriteQueue {
     jobs: VecDeque<WriteJob>,
-    /// Number of jobs that are not deferrable.
+    /// Number of queued jobs that are not deferrable.
     pressing: usize,
-    /// The writer sleeps until any job arrives.
+    /// True while the writer sleeps until any job arrives, also a deferrable one.
     idle: bool,
     over: bool,
     closed: bool,
@@ -43,7 +43,7 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job; returns it if the writer has ended.
+    /// Adds a job; returns it if the queue has ended.
     pub(super) fn push(&self, job: WriteJob) -> Result<(), WriteJob> {
         let mut waiting = self.lock();
         if waiting.closed || waiting.over {
@@ -51,8 +51,8 @@ impl Queue {
         }
         let lazy = job.lazy;
         if lazy && let Some(last) = waiting.jobs.back_mut().filter(|last| last.lazy) {
-            // At most one deferrable job waits between two writes. Others are merged into it, and
-            // their callers are not notified.
+            // Merges the job into a deferrable one at the end of the queue, so that at most one
+            // waits between two writes. The callers of merged jobs are not notified.
             last.ops.extend(job.ops);
             newest_committed(&mut last.ops);
         } else {
@@ -81,8 +81,8 @@ impl Queue {
         std::mem::take(&mut waiting.jobs)
     }
 
-    /// Sleeps for this time, less if the queue ends or `until` is true after
-    /// [`Queue::wake`]. Returns whether the queue ended.
+    /// Sleeps for this time, or less if the queue ends, or if `until` is true when [`Queue::wake`]
+    /// is called. Returns whether the queue ended.
     pub(super) fn sleep_for(&self, time: Duration, until: impl Fn() -> bool) -> bool {
         let waits = |waiting: &mut WriteQueue| !waiting.over && !until();
         let rested = self.wake.wait_timeout_while(self.lock(), time, waits);
@@ -93,8 +93,8 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Waits for work. `keeps`: the writer itself has deferred changes, which are also
-    /// written when no writes come.
+    /// Waits for work. `keeps`: the writer has deferred changes of its own, which it must also
+    /// write if no writes come.
     pub(super) fn next(&self, keeps: bool) -> NextJobs {
         let mut waiting = self.lock();
         let mut until = Some(Instant::now() + QUIET);

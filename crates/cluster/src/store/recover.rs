@@ -11,13 +11,13 @@ use part::codec;
 use part::lock;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Log positions at a recovery without the other members.
+/// Positions in the log of a member that continues alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recovered {
-    /// Last entry that was known to be committed.
+    /// Index of the last entry that was known to be committed.
     pub agreed: Option<u64>,
-    /// Last entry of this member. The entries between the two may never have been
-    /// committed, and count as committed from now on.
+    /// Index of the last entry. The entries between the two may never have been committed, and
+    /// count as committed from now on.
     pub last: Option<u64>,
 }
 

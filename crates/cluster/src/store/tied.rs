@@ -1,10 +1,5 @@
-//! A store with its promise file: opened together, and refused if they do not match.
-//!
-//! [`OpenedStore::Lost`] means that the store no longer has what this member promised.
-//! Nothing of it is used then: the caller sets it aside and creates a new one
-//! ([`Store::renew`]). With that, the member does not vote, does not lead and
-//! acknowledges nothing until the others have removed it and admitted it again
-//! (`raft/rejoin.rs`).
+//! Opens a store together with its promise file, compares the two, and ties new stores to new
+//! promise files.
 
 use crate::command::VersionId;
 use crate::log::{LogId, Vote};
@@ -76,12 +71,12 @@ enum PromiseFile {
 }
 
 impl Store {
-    /// Opens the store of a member with its promise file. A store of the format without
-    /// promise files gets one, and its contents are accepted as they are.
+    /// Opens the store of a member with its promise file. A store from before the promise files
+    /// gets one, and its contents are accepted as they are.
     ///
     /// # Errors
-    /// Returns errors that are temporary or need an operator: the disk fails, another
-    /// process has the store, a newer program wrote it.
+    /// Returns errors that are temporary or need an operator: the disk fails, another process has
+    /// the store open, a newer release of evenkeel wrote it.
     pub fn open_tied(
         path: &Path,
         at: &Path,
@@ -135,8 +130,8 @@ impl Store {
             }
             (None, PromiseFile::Promise(_)) => return Ok(OpenedStore::Lost(Loss::Untied)),
             (None, PromiseFile::None) => {
-                // Upgrades a store that has no promise file. One with no content at all has lost
-                // it: joining and founding tie their stores themselves.
+                // Creates a promise file for a store from before the promise files. An empty store
+                // has lost its content: joining and founding tie their stores themselves.
                 if self.vote().is_none() && self.end().is_none() {
                     return Ok(OpenedStore::Lost(Loss::Empty));
                 }
@@ -166,9 +161,8 @@ impl Store {
         Ok(OpenedStore::Whole(self))
     }
 
-    /// Ties a new, empty store to a new promise file. With a loss, the store replaces a
-    /// lost one: promises about starts and versions remain, and the others must admit the
-    /// member again.
+    /// Ties a new, empty store to a new promise file. With a `loss` the store replaces a lost one:
+    /// the promises about starts and versions remain, and the others must admit the member again.
     ///
     /// # Errors
     /// Fails if the store or the promise file cannot be read or written, or if the system has no
@@ -229,7 +223,7 @@ impl Store {
         self.promises = Some(keeper);
     }
 
-    /// Returns the last entry of the log or the snapshot.
+    /// Returns the last position that the log, its purged part or the snapshot reaches.
     fn end(&self) -> Option<LogId> {
         let book = lock(&self.book);
         let snapshot = book.snapshot.as_ref().and_then(|meta| meta.last_log_id);
@@ -250,8 +244,7 @@ impl Store {
         io_error(&self.disk.path().with_file_name("promise"), error)
     }
 
-    /// Returns the reason why the others must admit this member again, as text; None: it
-    /// takes part.
+    /// Returns why the others must admit this member again; None if the member takes part.
     pub fn lost(&self) -> Option<String> {
         lock(&self.book).lost.clone()
     }
@@ -287,8 +280,8 @@ impl Store {
         keeper.promise().accepted
     }
 
-    /// Records that another member knows of a promise that this store does not have: from
-    /// its next start on it counts as lost.
+    /// Records that another member knows of a promise that this store does not have: the store
+    /// counts as lost when it is opened the next time.
     pub fn condemn(&self, done: Done) {
         self.write(vec![Op::Condemn], true, 0, done);
     }

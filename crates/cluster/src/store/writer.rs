@@ -1,10 +1,11 @@
-//! The writer: a thread that merges waiting writes, so that a batch needs one fsync and
-//! no other thread waits for the disk. In simulations the caller writes.
+//! Writes batches of changes to the store and the promise file, in a thread that merges waiting
+//! writes: a batch needs one fsync, and no other thread waits for the disk. A second thread reads.
+//! In simulations the caller writes and reads.
 //!
-//! If the disk refuses a batch (it is full, read-only, or returns errors), the batch
-//! waits, and with it everything later: nothing is acknowledged before it is stored,
-//! and reads continue. The store must be patient for that ([`Patience`]): during the
-//! start and the end of a role a refused write is an error.
+//! If the disk refuses a batch (it is full, read-only, or returns errors), the batch waits, and
+//! with it everything later: nothing is acknowledged before it is stored, and reads continue. The
+//! store must be set to wait for that ([`Patience`]); otherwise, as during the start and the end of
+//! a role, a refused write is an error.
 
 use crate::store::Metadata;
 use crate::store::busy::{Access, Busy};
@@ -19,8 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Number of writes of entries alone that omit the commit index before one includes it.
-/// The commit index is elsewhere in the file, and each position costs time.
+/// Number of batches of entries alone that omit the commit index before one includes it. The commit
+/// index is elsewhere in the file, and each position costs time.
 pub(super) const COMMITTED_EVERY: u32 = 16;
 
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -30,10 +31,10 @@ pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// Changes that are written together.
 pub(super) struct WriteJob {
     pub(super) ops: Vec<Op>,
-    /// The changes must be on disk before `done` is called.
+    /// True if the changes must be on disk before `done` is called.
     pub(super) durable: bool,
-    /// The changes may be deferred and written with later ones, in order; `done` does not
-    /// report on them.
+    /// True if the changes may be deferred and written with later ones, in order; `done` does not
+    /// report on them then.
     pub(super) lazy: bool,
     pub(super) bytes: usize,
     pub(super) done: Done,
@@ -48,7 +49,8 @@ pub(super) enum Executor {
     Threads(Threads),
 }
 
-/// The threads. They end when this value is dropped, after all requested work.
+/// The threads of the writer and the reader. Both end when this value is dropped, after all
+/// requested work.
 pub(super) struct Threads {
     write: Arc<Queue>,
     read: Option<Sender<DiskRead>>,
@@ -199,7 +201,8 @@ impl Executor {
         }
     }
 
-    /// Requests a read. Nothing is reported when the threads have ended.
+    /// Requests a read. Without threads it is executed at once. `look` is never called if the
+    /// threads have ended.
     pub(super) fn read(&self, disk: &Disk, look: DiskRead) {
         match self {
             Executor::Inline(_) => look(disk),
@@ -224,7 +227,7 @@ impl Drop for Refuses<'_> {
     }
 }
 
-/// Step of a batch. Each step is on disk before the next one begins.
+/// Last completed step of a batch. Each step is on disk before the next one begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum BatchStep {
     Begun,
@@ -255,10 +258,10 @@ pub(super) struct Writer {
     /// Deferred changes, the oldest first.
     lazy: Vec<Op>,
     left_out: u32,
-    /// Error of a failed write: what follows it cannot be written either.
+    /// Error of a failed write: later changes cannot be written either.
     failed: Option<StoreError>,
     stuck: Option<Batch>,
-    /// Jobs that arrived while a batch was refused, if the caller writes.
+    /// Jobs that arrived while a batch was refused; only without a writer thread.
     behind: Option<Vec<WriteJob>>,
     /// Requested jobs, if the caller writes later: only in simulations.
     #[cfg(test)]
@@ -313,8 +316,8 @@ impl Writer {
         !self.lazy.is_empty() && self.failed.is_none()
     }
 
-    /// Writes the commit index by itself while nothing else is written, so that a restart
-    /// begins at the last commit.
+    /// Writes the deferred commit index and syncs the promise file while nothing else is written,
+    /// so that a restart begins at the last commit.
     fn quiet(&mut self) {
         if self.stuck.is_some() {
             return;
@@ -333,8 +336,8 @@ impl Writer {
         }
     }
 
-    /// Defers the commit index if the batch only has entries, and not too often. Other
-    /// changes may depend on it.
+    /// Defers the commit index if the batch has only entries besides it, at most
+    /// [`COMMITTED_EVERY`] times in a row. Other changes may depend on the commit index.
     fn leave_out(&mut self, ops: &mut Vec<Op>) {
         let is_committed = |op: &Op| matches!(op, Op::Committed(_));
         let entries = |op: &Op| matches!(op, Op::Append { .. });
@@ -350,8 +353,8 @@ impl Writer {
         }
     }
 
-    /// Writes a batch as far as the disk permits. The store is written first, then the
-    /// promise: an intact store is never behind the promise.
+    /// Writes a batch as far as the disk permits. The store is written first, then the promise: an
+    /// intact store is never behind the promise.
     fn write(&self, batch: &mut Batch) -> Result<Progress, StoreError> {
         loop {
             let flushed = match batch.step {
@@ -382,7 +385,7 @@ impl Writer {
         }
     }
 
-    /// Retries the refused batch. If the store is no longer patient, the batch fails.
+    /// Retries the refused batch. If refused writes no longer wait, the batch fails.
     fn try_again(&mut self) {
         if let Some(batch) = self.stuck.take() {
             self.go_on(batch);
@@ -444,7 +447,7 @@ impl Writer {
         for job in jobs {
             durable |= job.durable;
             lazy &= job.lazy;
-            // A job without changes is a sync: it waits for everything requested before.
+            // Marks a job without changes as a sync: it waits for everything requested before.
             all |= !job.lazy && job.ops.is_empty();
             ops.extend(job.ops);
             dones.push(job.done);
@@ -469,8 +472,7 @@ impl Writer {
     }
 }
 
-/// Keeps only the last commit index, at its position: behind the entries that it
-/// covers.
+/// Keeps only the last commit index, at its position after the entries that it covers.
 pub(super) fn newest_committed(ops: &mut Vec<Op>) {
     let last = ops.iter().rposition(|op| matches!(op, Op::Committed(_)));
     let mut place = 0;

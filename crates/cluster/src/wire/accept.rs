@@ -1,6 +1,6 @@
 //! Accepts connections of members and of machines that join. Until a peer is authenticated it may
-//! send little, for a short time, and the number of such peers is limited. Addresses of members
-//! have slots of their own, so that strangers cannot keep them out.
+//! send little, for a short time, and the number of such peers is limited. Connections from
+//! addresses of members are counted separately, so that strangers cannot keep members out.
 
 use super::Binding;
 use super::counters::count;
@@ -106,7 +106,7 @@ impl<N: ConnectionFactory> WireState<N> {
             loop {
                 match shared.network.accept(&listener).await {
                     Ok((stream, from)) => shared.arrived(stream, from),
-                    // Ignores a connection that the peer closed before it was accepted.
+                    // Ignores a connection that the peer closed before this member accepted it.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) => {
                         count(&shared.counters.accept_failed);
@@ -246,7 +246,7 @@ impl<N: ConnectionFactory> WireState<N> {
             hello.member,
             from.ip()
         ));
-        // Sends the reason; the peer may have gone already.
+        // Sends the reason, and ignores an error: the peer may have gone.
         let _ = timeout(limit, say_goodbye(stream, Goodbye::Refused(why))).await;
         None
     }
@@ -262,8 +262,8 @@ impl<N: ConnectionFactory> WireState<N> {
         for turn in 0..JOIN_QUESTIONS_MAX {
             let asked = timeout(limit, read_frame(&mut stream, JOIN_REQUEST_BYTES_MAX)).await;
             let Ok(Ok((FrameKind::Ask, bytes))) = asked else {
-                // Counts no failure after the first response, because the joiner may have all that
-                // it needs.
+                // Counts a failure only before the first response: later the joiner may have
+                // everything that it needs.
                 if turn == 0 {
                     count(&self.counters.handshakes_failed);
                 }
@@ -281,8 +281,8 @@ impl<N: ConnectionFactory> WireState<N> {
                 }
             };
             let said = write_frame(&mut stream, FrameKind::Answer, &answer);
-            // Ends the connection if the joiner has gone: it repeats its request with the key that
-            // it presented.
+            // Ends the connection if the response could not be sent, or was a refusal. A joiner
+            // that missed its response repeats the request with the same key.
             if !matches!(timeout(limit, said).await, Ok(Ok(()))) || last {
                 return;
             }

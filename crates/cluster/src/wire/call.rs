@@ -1,5 +1,5 @@
 //! Sends a request to a member on the best route, and again on the next best one if no response
-//! comes soon. The first response wins, and the other side handles the request once.
+//! comes soon. Returns the first response. The other side handles the request once.
 
 use super::counters::count;
 use super::failure::CallError;
@@ -34,14 +34,14 @@ pub(crate) struct Tried {
 struct Copies {
     sent: usize,
     refused: usize,
-    /// The send queue of a connection had no space for a copy.
+    /// True if the send queue of a connection had no space for a copy.
     queue_was_full: bool,
 }
 
 impl Copies {
     fn failure(&self, to: MemberId, is_member: bool) -> CallError {
         if self.sent > self.refused {
-            // The member may have handled a copy whose connection ended.
+            // Reports a broken connection: the member may have handled a copy on it.
             CallError::Broken(to)
         } else if self.refused > 0 || self.queue_was_full {
             CallError::Overloaded(to)
@@ -140,7 +140,7 @@ impl<N: ConnectionFactory> WireState<N> {
                 reply = answers.next() => match reply.flatten() {
                     Some(CallReply::Answer(bytes)) => return Ok(bytes),
                     Some(CallReply::Overloaded) => copies.refused += 1,
-                    // Waits for the other copies: the reply arrives on another connection, or this
+                    // Waits for the other copies: the reply comes on another connection, or this
                     // connection ended.
                     Some(CallReply::Repeated) | None => {}
                 },

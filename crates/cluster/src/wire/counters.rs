@@ -7,7 +7,7 @@ pub(crate) struct WireCounters {
     /// Connections that were closed immediately because no slot was free.
     pub(crate) crowded: AtomicU64,
     pub(crate) handshakes_failed: AtomicU64,
-    /// Certificates of another CA, on either side.
+    /// Failed TLS handshakes because one side rejected the other one's certificate.
     pub(crate) foreign: AtomicU64,
     /// Refused peers that are no longer members, or are not the member that they claim to
     /// be.

@@ -35,7 +35,7 @@ pub(crate) enum Unreached {
     Tls(io::Error),
     Ungreeted(Ungreeted),
     Refused(PeerRejection),
-    /// The member in between is not reached itself.
+    /// The member that should relay the connection is not reached itself.
     NoThird(MemberId),
 }
 
@@ -168,7 +168,7 @@ impl<N: ConnectionFactory> WireState<N> {
         let limit = self.timing().handshake;
         if let Err(why) = self.trust().judge(&certificate, to) {
             count(&self.counters.refused);
-            // The peer may have gone already.
+            // Sends the reason, and ignores an error: the peer may have gone.
             let _ = timeout(limit, say_goodbye(pipe, Goodbye::Refused(why))).await;
             return Err(Unreached::Refused(why));
         }
@@ -214,7 +214,7 @@ impl<N: ConnectionFactory> WireState<N> {
             Unreached::Ungreeted(Ungreeted::Goodbye(Goodbye::Refused(why))) => {
                 self.refused_by(to, *why);
             }
-            // Reports nothing here: paths() reports unreachable routes.
+            // Reports no event: paths() reports unreachable routes.
             _ => {}
         }
     }
@@ -230,7 +230,7 @@ pub(crate) fn peer_certificate<S>(stream: &TlsStream<S>) -> Option<Vec<u8>> {
 /// that lost each other do not keep colliding.
 pub(crate) fn jittered(pause: Duration) -> Duration {
     let mut random = [0];
-    // Without random bytes there is no jitter.
+    // Uses the shortest pause if there are no random bytes.
     let _ = fill(&mut random);
     let [byte] = random;
     pause / 2 + pause * u32::from(byte) / 512

@@ -29,7 +29,7 @@ impl From<CallError> for transport::CallError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::NoMember(_) => transport::CallError::Refused,
-            // A message that is too large remains so; nothing was sent.
+            // Reports a too large message as unreachable, because nothing was sent.
             CallError::Unreachable(_) | CallError::Overloaded(_) | CallError::TooLarge { .. } => {
                 transport::CallError::Unreachable
             }

@@ -1,10 +1,11 @@
-//! Encodes and decodes frames: a header of 20 bytes, and a piece of a message. Messages larger than
-//! a piece are sent in several frames, between which smaller ones may come.
+//! Encodes and decodes frames, and assembles messages from them. A frame is a header of 20 bytes
+//! and a piece of a message. Messages larger than a piece are sent in several frames, between which
+//! smaller ones may come.
 
 use std::collections::HashMap;
 
 pub(crate) const HEAD_BYTES: usize = 20;
-/// Largest piece: with its header it fits one TLS record.
+/// Maximum length of a piece, bytes: with its header it fits one TLS record.
 pub(crate) const PIECE_BYTES_MAX: usize = (16 << 10) - HEAD_BYTES;
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 pub(crate) const PARTIALS_MAX: usize = 8;
@@ -15,7 +16,7 @@ pub(crate) enum FrameKind {
     Goodbye,
     Ask,
     Answer,
-    /// Overload: the request was not handled.
+    /// The peer is overloaded and did not handle the request.
     Overloaded,
     /// The request was already handled, and its response is not sent on this connection.
     Repeated,
@@ -56,9 +57,9 @@ impl FrameKind {
 pub(crate) struct FrameHeader {
     pub(crate) frame: FrameKind,
     pub(crate) service: u8,
-    /// Bytes of this piece.
+    /// Length of this piece, bytes.
     pub(crate) length: u32,
-    /// Bytes of the message.
+    /// Length of the whole message, bytes.
     pub(crate) total: u32,
     pub(crate) call: u64,
 }
@@ -112,7 +113,7 @@ impl FrameHeader {
     }
 }
 
-/// A violation of the protocol by a peer.
+/// Violation of the protocol by a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum BrokenRule {
     #[error("a frame of unknown type {0}")]

@@ -1,5 +1,5 @@
-//! Exchanges hello messages on a connection between members, after TLS: who each of them is, and
-//! whether the other one trusts it.
+//! Exchanges hello messages on a connection between members, after TLS. They name the member, the
+//! run of its process, and the relay, if any; a goodbye gives the reason of a refusal.
 
 use super::frame::{BrokenRule, FrameHeader, FrameKind, HEAD_BYTES};
 use crate::authority::PeerRejection;
@@ -17,9 +17,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Pipe for T {}
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) member: MemberId,
-    /// Random number of the run of its process.
+    /// Random number of the process that sends this hello, new at each start.
     pub(crate) run: u64,
-    /// The member that carries this connection.
+    /// The member that relays this connection.
     #[serde(default)]
     pub(crate) through: Option<MemberId>,
     #[serde(default)]

@@ -49,20 +49,20 @@ const NAME_BYTES_MAX: usize = 64;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const AUTHORITY_PURPOSE: &str = "evenkeel join authority 1";
 
-/// Description of a member that joins.
+/// Description of a machine that joins.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Newcomer {
     pub name: String,
     /// Kind of the joining member; the token must be for the same kind.
     pub kind: MemberKind,
-    /// Addresses on which it will listen. If empty: the source address that the member
-    /// sees, with [`Newcomer::port`].
+    /// Addresses on which the machine will listen. If empty, the admitting member uses the source
+    /// address with [`Newcomer::port`].
     pub addresses: Vec<SocketAddr>,
     pub port: u16,
 }
 
 impl Newcomer {
-    /// Creates a new member that listens on the default port of its source address.
+    /// Describes a machine that listens on the default port of its source address.
     pub fn new(name: &str, kind: MemberKind) -> Newcomer {
         Newcomer {
             name: name.to_owned(),
@@ -87,7 +87,7 @@ pub struct Joined {
     pub sealing: Option<SealingKey>,
 }
 
-/// The interface of the join service to the member that admits others.
+/// Interface through which the join service uses the member that admits others.
 pub trait Registrar: Send + Sync {
     /// Returns the CA; None if its key is not on this member (on an arbiter).
     fn authority(&self) -> Option<Arc<Authority>>;
@@ -101,8 +101,7 @@ pub trait Registrar: Send + Sync {
     /// Returns all members if this key (SPKI digest) belongs to a member: a joiner whose
     /// response was lost repeats its request.
     fn known(&self, key: &Digest) -> Option<Admitted>;
-    /// Has the cluster admit a new member, whose number is not assigned yet, and use up
-    /// the token.
+    /// Has the cluster admit a new member, whose number is not assigned yet, and use up the token.
     fn admit(
         &self,
         token: Digest,
@@ -140,7 +139,7 @@ pub enum Denied {
     Members { words: String },
     #[error("the cluster has no majority and cannot add members now; try again later")]
     NoMajority,
-    /// The member lacks what it needs to admit others now.
+    /// The member cannot admit others now, for example without a majority or the CA key.
     #[error("that member cannot add members now")]
     Unable,
 }
@@ -190,7 +189,7 @@ fn command_of(invited: MemberKind) -> &'static str {
 
 #[derive(Serialize, Deserialize)]
 enum JoinRequest {
-    /// Asks whether the invitation is known. The response is [`Response::Proof`] or
+    /// Queries whether the invitation is known. The response is [`Response::Proof`] or
     /// [`Response::Unknown`].
     Invited(Digest),
     Join(Box<Request>),
@@ -198,8 +197,8 @@ enum JoinRequest {
 
 #[derive(Serialize, Deserialize)]
 struct Request {
-    /// Secret of the token. Empty if the other side does not know the invitation: it may
-    /// still know the key, of a joiner whose response was lost.
+    /// Secret of the token. Empty if the other side does not know the invitation: it may still know
+    /// the joiner's key, if an earlier response was lost.
     #[serde(with = "serde_bytes")]
     secret: Vec<u8>,
     name: String,
@@ -279,7 +278,7 @@ pub async fn join_with<N: ConnectionFactory>(
     let mut queue = token.addresses.clone();
     let mut last = JoinError::NoNode;
     let mut at = 0;
-    // Set once a member received the secret, and may have used up the token.
+    // Set once a member has received the secret, and so may have used up the token.
     let mut shown = false;
     while let Some(address) = queue.get(at).copied().filter(|_| at < TRIED_MAX) {
         at += 1;
@@ -293,8 +292,8 @@ pub async fn join_with<N: ConnectionFactory>(
                 return settle(*welcome, token, keys, address);
             }
             Ok(Response::Welcome(_)) => last = JoinError::Unproven { address },
-            // Tries the next address: a member that may have been removed is not trusted about the
-            // cluster.
+            // Tries the next address: a member that has not proven the invitation may have been
+            // removed, so its refusal is not final.
             Ok(Response::Denied(why)) if !proven => last = JoinError::Denied(why),
             Ok(Response::Denied(why @ (Denied::NoMajority | Denied::Unable))) => {
                 last = JoinError::Denied(why);
@@ -317,7 +316,7 @@ pub async fn join_with<N: ConnectionFactory>(
 /// Reason why a member could not complete the exchange.
 struct Failed {
     error: JoinError,
-    /// The member had proven that it knows the invitation, and had received the secret.
+    /// True if the member had proven that it knows the invitation, and so had received the secret.
     proven: bool,
 }
 
@@ -328,8 +327,8 @@ impl From<JoinError> for Failed {
     }
 }
 
-/// Asks one member. Returns its response, and whether it has proven that it knows the
-/// invitation.
+/// Sends the joiner's requests to one member. Returns its response, and whether it has proven that
+/// it knows the invitation.
 async fn ask<N: ConnectionFactory>(
     network: &N,
     address: SocketAddr,
@@ -472,8 +471,8 @@ fn settle(
     })
 }
 
-/// Returns the CA with this key: its own certificate is among these, perhaps together
-/// with one for the same key by an older CA.
+/// Returns the CA with this private key. Its own certificate is in the chain, perhaps together with
+/// certificates for the same key by older CAs.
 fn authority_of(
     cluster: &str,
     chain: &[Vec<u8>],
@@ -482,7 +481,7 @@ fn authority_of(
     let mut found = Err(AuthorityError::NotOurs);
     for certificate in chain {
         match Authority::from_parts(cluster, certificate, pkcs8) {
-            // The last certificate is the CA's own; certificates by other CAs precede it.
+            // Takes the last one, the CA's own certificate: certificates by other CAs precede it.
             Ok(authority) => found = Ok(authority),
             Err(AuthorityError::NotOurs) => {}
             Err(error) => return Err(error),
@@ -491,7 +490,7 @@ fn authority_of(
     found
 }
 
-/// Responds to a joiner: the result of [`super::Handler::join`].
+/// Returns the encoded response to a message of a joiner, for [`super::Handler::join`].
 pub async fn serve<R: Registrar>(
     registrar: &R,
     from: SocketAddr,
@@ -505,8 +504,8 @@ pub async fn serve<R: Registrar>(
     codec::encode(&response)
 }
 
-/// Refuses a joiner whose first message is not the question whether its invitation is known.
-/// Returns the refusal; `None` if the message is that question.
+/// Returns a refusal for a first message of a joiner that does not query the invitation; `None` if
+/// it does.
 pub(crate) fn turned_away(first: &[u8]) -> Option<Vec<u8>> {
     match codec::decode(first) {
         Ok(JoinRequest::Invited(_)) => None,

@@ -1,5 +1,5 @@
-//! Runs a connection to a member, on which both sides send requests and responses, and measures
-//! whether the other side responds.
+//! Runs a connection to a member: sends and receives requests and responses of both sides, measures
+//! the round trip, and ends the connection when the other side does not respond.
 
 use super::counters::count;
 use super::frame::{Assembler, BrokenRule, FrameHeader, FrameKind, HEAD_BYTES, WireMessage};
@@ -24,7 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 pub(crate) const QUESTIONS_MAX: usize = 256;
 pub(crate) const QUESTIONS_BYTES_MAX: usize = 8 << 20;
 const WRITE_BYTES: usize = 16 << 10;
-/// Time for the final message of a connection to leave.
+/// Time in which the last message of a connection can still be sent.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Capacity beyond which a buffer is freed after use.
 const KEPT_BYTES: usize = 4 << 10;
@@ -123,7 +123,7 @@ impl WireConnection {
     pub(crate) fn end(&self, why: Goodbye) {
         let words = Outgoing::new(FrameKind::Goodbye, 0, codec::encode(&why));
         let mut state = lock(&self.state);
-        // If the queue is full, the connection ends without a message.
+        // Ends the connection without a message if the queue is full.
         let _ = state.outbox.push(words);
         state.ending = true;
         drop(state);
@@ -131,13 +131,13 @@ impl WireConnection {
         self.ended.notify_one();
     }
 
-    /// Closes the connection without a message, because the other side does not read.
+    /// Closes the connection without a message, because the other side violated the protocol.
     pub(crate) fn condemn(&self, rule: BrokenRule) {
         lock(&self.state).broken.get_or_insert(rule);
         self.ended.notify_one();
     }
 
-    /// Waits until the connection must end and its final message had time to leave.
+    /// Waits until the connection must end, and then until its last message could be sent.
     async fn wait_for_close(&self) -> ConnectionEnd {
         self.ended.notified().await;
         if lock(&self.state).broken.is_none() {
@@ -170,7 +170,7 @@ impl WireConnection {
         self.unanswered(now) > again.max(self.rtt().unwrap_or_default() * 3)
     }
 
-    /// Returns whether a ping is unanswered for this long.
+    /// Returns whether a ping has been unanswered for longer than `limit`.
     pub(crate) fn unanswered_for(&self, now: Instant, limit: Duration) -> bool {
         self.unanswered(now) > limit
     }
@@ -179,7 +179,8 @@ impl WireConnection {
         lock(&self.state).rtt
     }
 
-    /// Registers a request as being handled; returns false if there are too many.
+    /// Counts a request as being handled; returns false if the requests or their bytes are too
+    /// many.
     pub(crate) fn begin(&self, bytes: usize) -> bool {
         let mut state = lock(&self.state);
         let full =

@@ -1,18 +1,18 @@
-//! Connections between members: mutual TLS, over TCP or through one other member.
+//! Connects the members of a cluster and carries requests between them: mutual TLS, over TCP or
+//! through one other member.
 //!
-//! Every member dials every other one, directly and through third members, and keeps
-//! all these connections open. Both sides may send requests on each of them. Frames
-//! multiplex many requests, small ones before pieces of large ones. A request without a
-//! prompt response is sent again on another route, and is still handled once. So a
-//! silently cut cable costs some tens of milliseconds, and no election.
+//! Every member dials every other one, directly and through third members, and keeps all these
+//! connections open. Both sides may send requests on each of them. Frames multiplex many requests,
+//! small ones before pieces of large ones. A request without a prompt response is sent again on
+//! another route, and is still handled once. So a silently cut cable costs some tens of
+//! milliseconds, and no election.
 //!
-//! - [`frame`] and [`outbox`] are values: bytes and queues.
+//! - [`frame`] and [`outbox`] encode and queue messages, without IO.
 //! - `link` is one connection, `peer` those to one member, `call` a request.
-//! - `dial`, `accept` and `tunnel` make connections; [`join`] is for machines with a
-//!   token.
+//! - `dial`, `accept` and `tunnel` make connections; [`join`] is for machines with a token.
 //!
-//! This module does not interpret the requests. Everything that a stranger or a member
-//! can make this process hold has a bound.
+//! This module does not interpret the requests. Everything that a stranger or a member can make
+//! this process hold has a bound.
 
 mod accept;
 mod call;
@@ -72,8 +72,7 @@ pub struct Binding(pub [u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
     pub ping: Duration,
-    /// Time after which an unanswered request is sent again, or three round trips if that
-    /// is longer.
+    /// Time after which an unanswered request is sent again; three round trips if that is longer.
     pub again: Duration,
     /// Silence after which a member counts as down.
     pub silent: Duration,
@@ -134,8 +133,8 @@ impl<N: ConnectionFactory> fmt::Debug for MemberWire<N> {
 }
 
 impl<N: ConnectionFactory> MemberWire<N> {
-    /// Creates a wire that does nothing yet: calls find no route. The handler may need
-    /// the wire, so it exists before [`MemberWire::serve`].
+    /// Creates a wire that has no connections yet: calls find no route. The handler may need the
+    /// wire, so the wire exists before [`MemberWire::serve`].
     ///
     /// # Errors
     /// As [`TlsConfigs::new`](crate::authority::TlsConfigs::new).
@@ -170,8 +169,7 @@ impl<N: ConnectionFactory> MemberWire<N> {
         self.shared.unbound()
     }
 
-    /// Sets the members of the cluster. Connections to others are closed, with the
-    /// reason.
+    /// Sets the trusted members and CAs. Connections to other members are closed, with the reason.
     ///
     /// # Errors
     /// As [`MemberWire::new`]. The former members and CAs stay trusted then.
@@ -191,11 +189,10 @@ impl<N: ConnectionFactory> MemberWire<N> {
         self.shared.set_identity(identity)
     }
 
-    /// Gets a new certificate for this key, signed locally or by a node. It is not
-    /// presented before [`MemberWire::set_identity`]. If the key is new, the cluster must then
-    /// be told of it (`command::CommandBody::Announce`). Nothing needs to call this
-    /// before a certificate expires: the wire renews its own certificate with the same
-    /// key, and reports that ([`Event::Renewed`]).
+    /// Gets a new certificate for this key, signed locally or by a node. The certificate is not
+    /// presented before [`MemberWire::set_identity`]. If the key is new, the caller must then
+    /// announce it to the cluster (`command::CommandBody::Announce`). The wire renews an expiring
+    /// certificate by itself, with the same key, and reports that ([`Event::Renewed`]).
     ///
     /// # Errors
     /// - [`RenewalError::NoNode`]: the CA key is not here, and no node is reachable.
@@ -206,9 +203,9 @@ impl<N: ConnectionFactory> MemberWire<N> {
         self.shared.renew(key).await
     }
 
-    /// Sends a request to a member, and waits for the response at most this long. A
-    /// process that restarted meanwhile may handle requests to [`Service::Raft`] and
-    /// [`Service::Gossip`] again, but no others.
+    /// Sends a request to a member, and waits for the response at most `limit`. A process that
+    /// restarted meanwhile may handle requests to [`Service::Raft`] and [`Service::Gossip`] a
+    /// second time, but no others.
     ///
     /// # Errors
     /// Every variant of [`CallError`] can occur.
@@ -226,7 +223,7 @@ impl<N: ConnectionFactory> MemberWire<N> {
         self.shared.paths()
     }
 
-    /// Subscribes to events. A slow subscriber misses some, and is notified of that.
+    /// Subscribes to events. A slow subscriber misses some, and receives an error for that.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.shared.events()
     }
@@ -236,8 +233,8 @@ impl<N: ConnectionFactory> MemberWire<N> {
         of(&self.shared.counters).load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Closes all connections, and opens none afterwards. Without this call, a wire that
-    /// serves lives as long as its runtime.
+    /// Closes all connections, and opens none afterwards. A wire that serves ends only with this
+    /// call or with its runtime.
     pub fn stop(&self) {
         self.shared.stop();
     }

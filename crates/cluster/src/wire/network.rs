@@ -1,4 +1,5 @@
-//! TCP interface of the wire: the system's, or a simulated one in tests.
+//! Creates and accepts the connections of the wire: with TCP of the system, or with a simulation in
+//! tests.
 
 use rustix::net::sockopt;
 use std::future::Future;
@@ -12,7 +13,7 @@ const BACKLOG: u32 = 128;
 /// TCP_USER_TIMEOUT: the kernel closes a connection whose data is unacknowledged for
 /// this long.
 const USER_TIMEOUT_MS: u32 = 10_000;
-/// Silence before the kernel probes by itself; our own pings are faster.
+/// Silence before the kernel probes a connection; the pings of the wire are faster.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(3);
 const KEEPALIVE_PROBES: u32 = 3;
@@ -61,8 +62,8 @@ impl ConnectionFactory for Tcp {
 
     async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, from) = listener.accept().await?;
-        // Ignores a failure of tuning, as on a connection that was already reset. Such a connection
-        // soon fails by itself, and the listener continues.
+        // Ignores an error of the socket options, for example on a connection that was already
+        // reset: such a connection soon fails by itself.
         let _ = tune(&stream);
         Ok((stream, from))
     }

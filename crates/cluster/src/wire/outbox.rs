@@ -1,5 +1,5 @@
-//! The send queue of a connection: small messages overtake the pieces of large ones, so
-//! that a heartbeat never waits for a snapshot.
+//! Queues the messages of a connection and cuts them into frames: small messages overtake the
+//! pieces of large ones, so that a heartbeat never waits for a snapshot.
 
 use super::frame::{
     BrokenRule, FrameHeader, FrameKind, HEAD_BYTES, MESSAGE_BYTES_MAX, PIECE_BYTES_MAX,
@@ -45,7 +45,7 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Queues a message behind those of its size.
+    /// Queues a message behind those of its class, small or large.
     pub(crate) fn push(&mut self, message: Outgoing) -> Result<(), BrokenRule> {
         let count = self.small.len() + self.large.len();
         let bytes = self.waiting_bytes + message.cost();

@@ -17,13 +17,13 @@ pub enum PathKind {
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Connection {
     pub way: PathKind,
-    /// This member opened the connection.
+    /// True if this member opened the connection.
     pub dialed: bool,
     pub rtt_us: Option<u64>,
     pub since_ms: u64,
     /// Time since the connection last received anything, milliseconds.
     pub heard_ms: u64,
-    /// The connection owes a response for too long: others are preferred.
+    /// True if a response is overdue on this connection: calls prefer others.
     pub suspect: bool,
 }
 
@@ -32,7 +32,7 @@ pub struct Connection {
 pub struct Path {
     pub member: MemberId,
     pub name: String,
-    /// Something was received from the member recently.
+    /// True if something was received from the member recently.
     pub up: bool,
     /// Route that calls use now; None if there is none.
     pub way: Option<PathKind>,
@@ -41,11 +41,11 @@ pub struct Path {
     pub since_ms: u64,
     /// All connections, the best first.
     pub connections: Vec<Connection>,
-    /// Broken paths, as messages; empty if there are none.
+    /// Descriptions of the broken routes; empty if there are none.
     pub broken: Vec<String>,
-    /// The member's process ended, and no later one has connected.
+    /// True if the member's process ended, and no later one has connected.
     pub has_ended: bool,
-    /// Two machines connect as this member.
+    /// True if two machines connect as this member.
     pub is_cloned: bool,
 }
 
@@ -61,14 +61,14 @@ pub enum Event {
         member: MemberId,
         why: PeerRejection,
     },
-    /// The machine at a member's address and this one do not trust each other: one of
-    /// them is older than the cluster, or a stranger.
+    /// The machine at a member's address and this one do not trust each other: the state of one of
+    /// them is outdated, or the machine is a stranger.
     Distrusted {
         member: MemberId,
         why: String,
     },
-    /// This member presents a new certificate for its key. The certificate must be saved
-    /// on disk.
+    /// The certificate of this member was renewed for the same key. The receiver must save it on
+    /// disk.
     Renewed(Arc<MemberIdentity>),
     Noted {
         words: String,
@@ -78,7 +78,7 @@ pub enum Event {
 /// Way in which the loss of a member was detected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Loss {
-    /// The member's connections were closed or reset: its process ended.
+    /// The last working connection was closed or reset: the member's process probably ended.
     Closed,
     Silent,
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// Largest number of third members through which a member is reached. With two of them
-/// and the direct route, a fault that cuts all routes is a fault of the member.
+/// Largest number of other members that relay connections to a member. If both relays and the
+/// direct route fail, the fault is that of the member.
 pub(crate) const THIRDS_MAX: usize = 2;
 /// Largest number of connections to one member: each route, opened by either side, and two more.
 pub(crate) const LINKS_MAX: usize = 2 * (1 + THIRDS_MAX) + 2;
@@ -26,7 +26,8 @@ pub(crate) struct Peer {
     dialing: BTreeMap<PathKind, AbortHandle>,
     failures: BTreeMap<PathKind, String>,
     up: bool,
-    /// The connections were closed by the other end, and none was opened since.
+    /// True if the other end closed all connections of a reachable member, and the member has not
+    /// been reachable since.
     has_ended: bool,
     way: Option<PathKind>,
     changed: Instant,
@@ -96,8 +97,8 @@ impl Peers {
         self.all.values().flat_map(|peer| &peer.links)
     }
 
-    /// Dials exactly these members, on every route that is kept. Returns the routes that
-    /// no task dials yet.
+    /// Dials exactly these members, on each of their routes: stops the other tasks that dial.
+    /// Returns the routes that no task dials yet.
     pub(crate) fn dial_only(&mut self, members: &[MemberId]) -> Vec<(MemberId, PathKind)> {
         let wanted: Vec<(MemberId, PathKind)> = members
             .iter()
@@ -148,14 +149,14 @@ impl Peers {
         replaced
     }
 
-    /// Takes in the run of a connection. Returns whether two machines connect as this member.
+    /// Records the process run that a connection belongs to. Returns whether two machines connect
+    /// as this member.
     pub(crate) fn connected(&mut self, member: MemberId, run: u64, now: Instant) -> bool {
         let peer = self.all.entry(member).or_insert_with(Peer::new);
         peer.runs.connected(run, now)
     }
 
-    /// Removes a connection. Returns its member if that was the last connection that
-    /// responded.
+    /// Removes a connection. Returns its member if the member is no longer reachable without it.
     pub(crate) fn detach(
         &mut self,
         link: &Arc<WireConnection>,
@@ -165,7 +166,7 @@ impl Peers {
         let member = link.bearing.peer;
         let peer = self.all.get_mut(&member)?;
         peer.links.retain(|other| other.number != link.number);
-        // Ignores connections that owe a pong for longer than the ping interval: they may be as
+        // Counts only connections that have answered within the ping interval: others may be as
         // dead as this one.
         let up = peer.up && peer.answers_within(now, timing.ping);
         let turned = peer.update_path(now, up, timing.again);
@@ -312,8 +313,8 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// Returns whether a note was not reported lately. The time counts from any fixed
-    /// moment.
+    /// Returns whether a note was not reported in the last [`NOTE_AGAIN`]. `now` counts from any
+    /// fixed moment.
     pub(crate) fn is_news(&mut self, now: Duration, words: &str) -> bool {
         if let Some(last) = self.told.get_mut(words) {
             let news = now.saturating_sub(*last) >= NOTE_AGAIN;

@@ -1,4 +1,4 @@
-//! Limits on how many items (connections, requests) each key holds at once.
+//! Limits the number of items (connections, requests) that each key holds at once.
 
 use part::lock;
 use std::collections::HashMap;

@@ -122,7 +122,8 @@ impl<W> Recent<W> {
         }
     }
 
-    /// Forgets a request that was not handled: it may be repeated.
+    /// Forgets a request that was not handled, so that it may be repeated. Returns the connections
+    /// that wait for its response.
     pub(crate) fn dropped(&mut self, question: RequestIdentity) -> Vec<W> {
         match self.entries.remove(&question) {
             Some(Entry::Running(waiters)) => waiters,
@@ -150,7 +151,7 @@ impl<W> Recent<W> {
                 return;
             }
             self.ages.pop_front();
-            // A request that still runs after this time gets no response.
+            // Drops the entry. A request that still runs then gets no response.
             if let Some(Entry::Answered(bytes)) = self.entries.remove(&question) {
                 self.answers_bytes -= bytes.len();
                 self.answers.retain(|kept| *kept != question);

@@ -1,6 +1,7 @@
-//! Renewal of certificates before they expire: by this member itself if it has the CA
-//! key, otherwise by a member that has it. The key may stay the same or change. The
-//! member that signs identifies the requester by its connection.
+//! Renews the certificate of this member before it expires, and signs the new certificates of
+//! others. This member signs its own if it has the CA key; otherwise a node that has the key signs.
+//! The key of the certificate may stay the same or change. The node that signs identifies the
+//! requester by its connection.
 
 use super::failure::CallError;
 use super::network::ConnectionFactory;

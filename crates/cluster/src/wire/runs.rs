@@ -22,7 +22,7 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    /// Takes in a connection of a run. Returns whether two machines use the identity.
+    /// Records a connection of a process run. Returns whether two machines use the identity.
     pub(crate) fn connected(&mut self, run: u64, now: Instant) -> bool {
         if self.present == Some(run) {
             return self.is_cloned(now);

@@ -80,6 +80,6 @@ pub trait Handler: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct Signer {
     pub authority: Arc<Authority>,
-    /// The chain to present with the certificates that it signed, DER.
+    /// Chain to present with the certificates that the CA signs, DER.
     pub chain: Vec<Vec<u8>>,
 }

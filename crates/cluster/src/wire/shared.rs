@@ -36,7 +36,7 @@ const EVENTS_MAX: usize = 256;
 const LISTEN_AGAIN: Duration = Duration::from_secs(2);
 /// Pause between connections of one kind and the next, when a new identity is presented.
 const SHOWN_ANEW_EVERY: Duration = Duration::from_secs(1);
-/// Lifetime of a connection whose peer has replaced its key since.
+/// Time for which a connection with a replaced key or a certificate of a dropped CA stays open.
 const FORMER_KEY_STAYS: Duration = Duration::from_secs(15);
 
 type Answering = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
@@ -580,7 +580,8 @@ impl<N: ConnectionFactory> WireState<N> {
             handling.answer(self.sign_for(question.from, shown, &message.bytes));
             return Ok(());
         }
-        // A service of a newer program is not supported; dropping the request reports that.
+        // Drops a request to an unknown service, of a newer release: the sender learns that it was
+        // not handled.
         let Some(service) = Service::from_code(message.service) else {
             return Ok(());
         };

@@ -1,5 +1,5 @@
-//! Simulated network of turmoil, for tests: time passes as in turmoil, and a partition
-//! is silent, like a cut cable.
+//! Provides the simulated network of turmoil for tests of the wire: time passes as in turmoil, and
+//! a partition is silent, like a cut cable.
 
 use super::ConnectionFactory;
 use std::io;

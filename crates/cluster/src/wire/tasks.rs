@@ -1,4 +1,4 @@
-//! The tasks of the wire: they run until the wire stops.
+//! Keeps the tasks of the wire, and ends all of them when the wire stops.
 
 use part::lock;
 use std::future::Future;

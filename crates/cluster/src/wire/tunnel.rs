@@ -1,5 +1,5 @@
-//! Tunnels through a third member: it copies bytes between two others, one hop. It sees
-//! only what TLS between those two reveals.
+//! Opens and carries tunnels through a third member, which copies bytes between two others, one
+//! hop. The third member sees only what TLS between those two reveals.
 
 use super::counters::count;
 use super::dial::Unreached;
@@ -17,7 +17,7 @@ pub(crate) const TUNNELS_PER_MEMBER_MAX: usize = 16;
 const COPIED_BYTES: usize = 16 << 10;
 
 impl<N: ConnectionFactory> WireState<N> {
-    /// Asks a third member to carry bytes to another one.
+    /// Has a third member carry bytes to another one. Returns the stream to that other member.
     pub(crate) async fn tunnel(
         &self,
         third: MemberId,
@@ -34,7 +34,8 @@ impl<N: ConnectionFactory> WireState<N> {
         Ok(stream)
     }
 
-    /// Carries bytes for a member that requested it, until either end closes.
+    /// Carries bytes for a member that requested it, until either end closes. Refuses above the
+    /// limits, or if the destination cannot be reached.
     pub(crate) async fn carry_bytes<S: Pipe>(&self, mut asker: S, from: MemberId, to: MemberId) {
         let limit = self.timing().handshake;
         let carrying = self.carried.acquire_slot(from, |own, all| {

@@ -247,7 +247,8 @@ async fn rolled_back_revision_is_not_retried_but_the_next_is() {
     assert_eq!(told.take(&mut fresh).await.revision.message, "good");
 }
 
-/// A repository whose commits are signed with keys of ssh, of which one counts.
+/// A repository whose commits are signed with one of two SSH keys, of which the follower accepts
+/// one.
 struct Signing {
     repository: Repository,
     good: String,
@@ -310,7 +311,7 @@ async fn unsigned_commits_are_refused_below_signed_ones() {
     signing.signed(good, "beside");
     repository.git(&["merge", "--quiet", "-S", "--no-ff", "-m", "merged", "side"]);
     assert_eq!(refused(told.look(&mut follower).await).0, smuggled);
-    // Signed by all that it takes, several at once are taken.
+    // Accepts several new revisions at once, because an accepted key signed each of them.
     repository.git(&["reset", "--quiet", "--hard", &first]);
     for message in ["two", "three", "four"] {
         signing.signed(good, message);
@@ -338,7 +339,7 @@ async fn only_commits_that_a_known_key_signed_count() {
     );
     signing.signed(good, "signed");
     assert_eq!(told.take(&mut follower).await.revision.message, "signed");
-    // The keys that were accepted count, not those that stand on this node.
+    // Uses the keys of the accepted version, not those on the disk of this node.
     let mut accepted = (**told.accepted.as_ref().unwrap()).clone();
     accepted
         .files
@@ -453,7 +454,7 @@ async fn missing_repository_is_reported_with_the_message_of_git() {
         panic!("{trouble:?}");
     };
     assert!(words.contains("nowhere"), "{words}");
-    // A way of transport that is a command, should one get past the check of the file.
+    // Refuses a transport that is a command, even if the check of the configuration missed it.
     let marker = directory.at("ran");
     settings.url = format!("ext::touch {}", marker.display());
     let mut follower = Follower::new(settings, &directory.at("state"));

@@ -80,7 +80,7 @@ fn file(path: &str, main: bool, text: &str) -> SetFile {
     }
 }
 
-/// Cluster's knowledge of a repository and its accepted version.
+/// The cluster's knowledge of a repository, and its accepted version.
 #[derive(Default)]
 struct ClusterView {
     past: Past,

@@ -4,7 +4,7 @@ use super::*;
 use crate::keyword::ConfigSection;
 use std::sync::Mutex;
 
-/// A cluster of one, that says of each revision what the test wants.
+/// A cluster of one member, which reports for each revision the result that the test wants.
 #[derive(Default)]
 struct Scripted {
     section: Mutex<Option<ConfigSection>>,

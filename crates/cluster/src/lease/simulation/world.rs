@@ -61,7 +61,7 @@ struct LeaseHost {
     /// previous process.
     former: Option<Boottime>,
     grantor: Option<Grantor>,
-    /// The last confirmation, which may not be used again.
+    /// The last confirmation, which a correct leader does not use again.
     confirmed: Option<Confirmed>,
     knows: usize,
     stands_still: bool,

@@ -27,7 +27,7 @@ pub enum RaftDefect {
     AcknowledgesUnstored,
     /// A forwarded proposal is retried without its ticket.
     RetriesWithoutTicket,
-    /// A member that believes to be the leader confirms reads without asking the others.
+    /// A member that takes itself for the leader confirms reads without a request to the others.
     ConfirmsAlone,
     /// Reads return the local state without confirmation.
     ReadsUnconfirmed,

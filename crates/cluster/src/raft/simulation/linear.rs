@@ -9,7 +9,7 @@ use std::hash::Hash;
 /// Largest number of states that are searched for one history.
 const LOOKS_MAX: usize = 2_000_000;
 
-/// Behaviour of a single copy.
+/// Behaviour of a single copy of the data: the results that its operations can have.
 pub trait Model {
     type State: Clone + Eq + Hash;
     type Op: fmt::Debug;

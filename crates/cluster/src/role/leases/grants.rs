@@ -135,13 +135,12 @@ impl<R: AsyncRuntime> Grants<R> {
         Some(())
     }
 
-    /// Proposes that a lease passes from its holder to the waiting member. The holder
-    /// repeats the request until the log contains it.
+    /// Proposes that a lease passes from its holder to the waiting member. The holder repeats its
+    /// release until the log contains it.
     async fn release(&self, from: MemberId, name: &str, epoch: Epoch) -> Option<()> {
         let standing = self.engine.raft_status();
         let term = standing.leading.then_some(standing.term)?;
-        // Ignores a release that the log has already: a holder whose state does not advance repeats
-        // it.
+        // Ignores a release that the log already has: a holder with an old state repeats it.
         let state = self.engine.state();
         let is_over = |lease: &Lease| lease.epoch > epoch || lease.holder != Some(from);
         if standing.is_settled && state.lease(name).is_some_and(is_over) {

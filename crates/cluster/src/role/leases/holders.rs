@@ -17,17 +17,17 @@ const WANTED_MAX: usize = LEASES_MAX;
 /// Largest number of names in `Holders::settled`. Once it is reached, no lease counts as inherited.
 const SETTLED_MAX: usize = 4 * LEASES_MAX;
 
-/// A [`Holder`] for each lease that is wanted or not released yet.
+/// Keeps a [`Holder`] for each lease that is wanted or not released yet.
 #[derive(Debug)]
 pub(crate) struct Holders {
     me: MemberId,
     valid_ms: u64,
     wanted: Vec<WantedLease>,
-    /// Leases whose holder is only reported.
+    /// Names of the leases whose holder is only reported; the machine requests none of them.
     watched: BTreeSet<String>,
     by_name: BTreeMap<String, Holder>,
-    /// Leases that this process has held or released, or that others had since it started. What a
-    /// previous process reported about them is over.
+    /// Names of the leases that this process has held or released, or that others have held since
+    /// it started. The reports of a previous process about these leases are no longer valid.
     settled: BTreeSet<String>,
 }
 
@@ -104,9 +104,8 @@ impl Holders {
         }
     }
 
-    /// Returns whether the report of a previous process about this lease is still valid. `state`
-    /// may be older than that report until the leader is confirmed, so it does not matter before
-    /// that.
+    /// Returns whether the report of a previous process about this lease is still valid: the lease
+    /// is wanted, and this process has not settled it yet.
     fn is_inherited(&self, name: &str) -> bool {
         let is_open = |holder: &Holder| holder.inherits();
         is_wanted(&self.wanted, name)
@@ -115,8 +114,9 @@ impl Holders {
             && self.by_name.get(name).is_none_or(is_open)
     }
 
-    /// Returns the leases that are held now, and the others that were named and exist: also those
-    /// that are not requested yet. `state` is what [`Holders::update_holders`] had last.
+    /// Returns the leases that are held now, and the other wanted, watched or unreleased leases
+    /// that exist in `state`, also if they are not requested yet. `state` is the one last passed to
+    /// [`Holders::update_holders`].
     pub(crate) fn known(&self, now: Boottime, state: &ClusterState) -> Vec<KnownLease> {
         let wanted = self.wanted.iter().map(|wish| &wish.name);
         let named = self.by_name.keys().chain(&self.watched);

@@ -1,6 +1,6 @@
-//! Leases: those that this machine wants ([`Holders`]), and while this member is the
-//! leader its replies to all holders ([`Grants`]). The values are in [`crate::lease`];
-//! this module connects them with the engine, the machine and the wire.
+//! Holds the leases that the roles of this machine want ([`Holders`]), and while this member leads,
+//! replies to the lease requests of all members ([`Grants`]). The rules for both are in
+//! [`crate::lease`]; this module connects them with the engine, the machine and the wire.
 
 mod grants;
 mod holders;
@@ -39,7 +39,7 @@ enum LeaderLeaseRequest {
 
 #[derive(Debug)]
 pub(super) enum LeaseDemand {
-    /// All leases that the role could use, or wants to know.
+    /// All leases that the role wants to hold or to watch.
     Wants {
         part: String,
         leases: Vec<WantedLease>,
@@ -47,7 +47,7 @@ pub(super) enum LeaseDemand {
     Heartbeat {
         part: String,
     },
-    /// A role has a new channel, and may have missed what was sent before.
+    /// A role has a new channel, and may have missed earlier reports.
     Connected,
 }
 
@@ -61,8 +61,8 @@ impl Heartbeats {
         self.at.insert(part, now);
     }
 
-    /// Forgets the heartbeats of a role that has sent an empty list of leases. Its next process may
-    /// be a program that sends no heartbeats, and its leases are then renewed without them.
+    /// Forgets the heartbeats of a role that has sent an empty list of leases. The next process of
+    /// that role may send no heartbeats, and its leases are then renewed without them.
     fn end(&mut self, part: &str) {
         self.at.remove(part);
     }
@@ -80,7 +80,7 @@ fn part_of(lease: &str) -> &str {
     lease.split_once('/').map_or(lease, |(part, _)| part)
 }
 
-/// Returns the lease that a request would take or extend; None for a release.
+/// Returns the name of the lease that a request would take or extend; None for a release.
 fn lease_of(request: &HolderRequest) -> Option<&str> {
     match request {
         HolderRequest::Want(want) => Some(&want.name),
@@ -93,10 +93,10 @@ fn lease_of(request: &HolderRequest) -> Option<&str> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum RenewalReply {
     Renewed,
-    /// Renewed; a node that could use the lease better waits for it.
+    /// The lease is renewed, and a node with a better rank waits for it.
     BetterWaits,
     OldEpoch,
-    /// No result: to be requested again.
+    /// The renewal had no result; the holder sends it again.
     Later,
 }
 
@@ -112,8 +112,8 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
     let mut wishes: BTreeMap<String, Vec<WantedLease>> = BTreeMap::new();
     let mut heartbeats = Heartbeats::default();
     let mut changes = shared.engine.changes();
-    // Confirms the leader in a task beside the renewals of held leases, because a confirmation may
-    // take long, or never come.
+    // Confirms the leader in a separate task, so that renewals of held leases continue: the
+    // confirmation may take long, or never come.
     let (confirms, mut confirmed) = mpsc::channel(1);
     let mut confirming = false;
     let mut ending = false;
@@ -125,7 +125,7 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
         let state = shared.engine.state();
         holders.update_holders(&state);
         let known = holders.known(shared.clock.boottime(), &state);
-        // Reports to the roles that have named their leases. Any other role relies on the report of
+        // Reports only to the roles that have named their leases. Any other role uses the report of
         // a previous process until then.
         let parts = || wishes.keys().cloned().collect();
         if known != told || gives_up {
@@ -133,9 +133,9 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
             told = known;
         }
         for ask in holders.due(shared.clock.boottime()) {
-            // Skips a request that would extend a lease of a frozen process. Such a process neither
-            // serves nor releases its addresses, and another node can take over when the lease
-            // ends.
+            // Skips a request that would extend a lease of a frozen role process. That process
+            // neither serves nor releases its addresses, and another node can take over when the
+            // lease ends.
             let may = |lease: &str| {
                 shared.machine.can_report_to(part_of(lease))
                     && heartbeats.allow(lease, Instant::now())
@@ -164,8 +164,8 @@ pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
             }
             new = wanted.recv(), if !ending => match new {
                 Some(LeaseDemand::Connected) => {
-                    // Sends nothing before the first report of this process: the roles continue
-                    // with that of a previous process.
+                    // Sends nothing before the first report of this process: until then the roles
+                    // use the report of a previous process.
                     if !told.is_empty() {
                         shared.machine.hold(parts(), told.clone()).await;
                     }
@@ -190,8 +190,8 @@ pub(super) async fn record<M: ServingMachine, N: ConnectionFactory>(
     mut record: LeaseRecord,
 ) {
     if shared.engine.state().format() < FREES_FORMAT {
-        // Frees no leases while a member does not support it: the leases of the machine that is off
-        // expire by themselves.
+        // Drops the leases to free from the record while a member does not support this: they
+        // expire instead.
         record.frees.clear();
     }
     let outcome = match shared.engine.propose(CommandBody::Record(record)).await {
@@ -220,7 +220,7 @@ async fn confirm<M: ServingMachine, N: ConnectionFactory>(
     if !good {
         tokio::time::sleep(LOOK).await;
     }
-    // If the receiver has gone, the role ends.
+    // Ignores an error: the receiver is gone only if the role ends.
     let _ = tell.send(good).await;
 }
 
@@ -240,7 +240,7 @@ async fn ask<M: ServingMachine, N: ConnectionFactory>(
         timeout(ANSWER_LIMIT, call).await.ok()?.ok()
     };
     if let Some(told) = ask_leader(&shared.engine, ask, call).await {
-        // If the receiver has gone, the role ends.
+        // Ignores an error: the receiver is gone only if the role ends.
         let _ = answers.send(told).await;
     }
 }

@@ -44,7 +44,8 @@ pub(super) fn faults(node: &MemberStatus) -> Vec<String> {
         .collect()
 }
 
-/// Describes what nodes cannot own, or cannot serve at the addresses that they would own.
+/// Describes which virtual routers the nodes cannot own, or cannot serve at the addresses that they
+/// would own.
 fn limits(nodes: &[&MemberStatus], concerns: impl Fn(&str) -> bool) -> Vec<String> {
     let mut words = Vec::new();
     for node in nodes {
@@ -65,7 +66,8 @@ fn limits(nodes: &[&MemberStatus], concerns: impl Fn(&str) -> bool) -> Vec<Strin
 }
 
 impl ClusterStatus {
-    /// Describes what the failure of a node means for traffic. `grants_leases`: a majority is left.
+    /// Describes the effect of a node's failure on traffic. `left`: the nodes that remain.
+    /// `grants_leases`: a majority remains that can grant leases.
     pub(super) fn failure_of_traffic(
         &self,
         member: &MemberStatus,
@@ -134,7 +136,7 @@ impl ClusterStatus {
         heard.map(|router| router.name.as_str()).collect()
     }
 
-    /// Returns whether an owner, by its node name or address, is this member.
+    /// Returns whether the owner of a router, given by its node name or address, is this member.
     fn is_node(&self, owner: &str, member: &MemberStatus) -> bool {
         let short = |name: &str| {
             let name = name.split('.').next().unwrap_or_default();
@@ -143,8 +145,8 @@ impl ClusterStatus {
         if owner.parse::<IpAddr>().is_err() {
             return !owner.is_empty() && short(owner) == short(&member.name);
         }
-        // Attributes an address to the other node if the cluster has two nodes: the address may be
-        // on a network that the cluster does not know.
+        // Attributes an address to the other node in a cluster of two nodes, because the cluster
+        // may not know the network of that address.
         let nodes = || {
             self.members
                 .iter()
@@ -193,8 +195,8 @@ impl<'s> Owned<'s> {
         self.addresses == 0
     }
 
-    /// Describes where the addresses move if the member fails, and what the nodes that are left
-    /// cannot do at them. `grants_leases`: a majority is left.
+    /// Describes where the addresses move if the member fails, and what limits the nodes that
+    /// remain. `grants_leases`: a majority remains that can grant leases.
     fn moves(
         &self,
         member: &MemberStatus,

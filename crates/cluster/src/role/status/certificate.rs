@@ -1,14 +1,13 @@
 //! Describes the problems of a reachable member besides its connections: its disk, its supervisor,
-//! and for this member missing files or the near expiry of its certificate, whose renewal has
-//! failed for months then.
+//! and for this member missing files or a certificate that ends soon because its renewal fails.
 
 use super::{ClusterStatus, MemberStatus, list};
 use part::report::{Grade, Subject, span};
 use part::status::MemberFault;
 
 impl MemberStatus {
-    /// Returns what the end of the supervisor of a member that is reached means; `None` if it has
-    /// one.
+    /// Describes the effect of a missing supervisor on a reachable member; `None` if a supervisor
+    /// runs.
     pub(super) fn supervisor_words(&self) -> Option<String> {
         let name = &self.name;
         (self.reach.is_there() && self.supervisor_gone_ms > 0).then(|| {
@@ -23,7 +22,8 @@ impl MemberStatus {
 }
 
 impl ClusterStatus {
-    /// Returns a member that is reached, with what is wrong with it besides its connections.
+    /// Returns the status subject of a reachable member, with its worst fault besides its
+    /// connections.
     pub(super) fn reached_member(&self, member: &MemberStatus, state: &str) -> Subject {
         let subject = Subject::new("member", &member.name);
         let Some((fault, why)) = self.fault_of(member) else {
@@ -42,8 +42,8 @@ impl ClusterStatus {
         }
     }
 
-    /// Returns the worst fault of a member besides its connections, and what to do; `None` if it
-    /// has none, or is not reached.
+    /// Returns the worst fault of a reachable member besides its connections, and what to do;
+    /// `None` if there is no fault or the member is away.
     pub(super) fn fault_of(&self, member: &MemberStatus) -> Option<(MemberFault, String)> {
         if !member.reach.is_there() {
             return None;
@@ -64,7 +64,8 @@ impl ClusterStatus {
         Some((MemberFault::Certificate, why))
     }
 
-    /// Returns what missing files mean, and what to do; `None` if no file is missing.
+    /// Describes the effect of missing files of this member, and what to do; `None` if no file is
+    /// missing.
     pub(super) fn missing_files_words(&self) -> Option<String> {
         if self.missing_files.is_empty() {
             return None;
@@ -80,7 +81,7 @@ impl ClusterStatus {
         ))
     }
 
-    /// Returns what the end of this member's certificate means, and what to do; `None` while it is
+    /// Describes the near end of this member's certificate, and what to do; `None` if the end is
     /// not near.
     pub(super) fn certificate_words(&self) -> Option<String> {
         let me = self.name_of(self.me);

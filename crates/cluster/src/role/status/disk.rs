@@ -1,5 +1,5 @@
-//! Describes how the disk of a member fails, as the member reports it, what follows, and what to
-//! do.
+//! Describes a failing disk of a member, by the member's own report: the failure, its effect, and
+//! the next step.
 
 use super::MemberStatus;
 use part::report::span;
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct DiskStatus {
     /// Time without a response, milliseconds; 0 if the disk responds.
     pub disk_stuck_ms: u64,
-    /// Reason why the log cannot be written; empty: it can.
+    /// Reason why the log cannot be written; empty if it can.
     pub halted: String,
-    /// Reason why the accepted version cannot be saved to the disk; empty: it can.
+    /// Reason why the accepted version cannot be saved to the disk; empty if it is saved.
     pub unkept: String,
 }
 
@@ -25,8 +25,8 @@ impl DiskStatus {
 }
 
 impl MemberStatus {
-    /// Returns how the disk of a member that is reached fails, what follows from it, and the next
-    /// step; `None` if it works.
+    /// Describes how the disk of a reachable member fails, the effect and the next step; `None` if
+    /// the disk works.
     pub(super) fn disk_words(&self) -> Option<String> {
         let (name, disk) = (&self.name, &self.disk);
         if !self.reach.is_there() {

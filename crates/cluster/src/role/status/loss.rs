@@ -1,18 +1,18 @@
-//! Describes members that lost their stores, and nodes that accepted a newer version than the
-//! cluster.
+//! Describes members that lost their stores, and nodes that accepted a newer configuration version
+//! than the cluster.
 
 use super::{ClusterStatus, MemberStatus};
 use crate::member::MemberKind;
 
 impl MemberStatus {
-    /// Returns whether its vote counts now: it has its log, and its disk works.
+    /// Returns whether the vote of the member counts now: its log is not lost, and its disk works.
     pub(super) fn takes_part(&self) -> bool {
         self.lost.is_empty() && self.disk.takes_part()
     }
 }
 
 impl ClusterStatus {
-    /// Returns messages about nodes that accepted a newer version than the cluster: too
+    /// Returns messages about reachable members that accepted a newer version than the cluster: too
     /// many members lost their logs, or replaced them by older ones.
     pub(super) fn disagreement_words(&self) -> Vec<String> {
         let accepted = self.configuration.accepted;

@@ -1,13 +1,13 @@
-//! Describes observed problems of members: a node serves nothing, or its version in part; a machine
-//! at a member's address is not trusted; two machines run as one member; this member cannot listen
-//! on an address.
+//! Describes observed problems of members: a node serves no version, or only a part of it; the
+//! machine at a member's address is not trusted; two machines run as one member; this member cannot
+//! listen on an address.
 
 use super::{ClusterStatus, MemberStatus, addresses, list};
 use crate::member::MemberId;
 use part::report::{Grade, Subject};
 use std::collections::BTreeSet;
 
-/// The forecast for a failure that leaves only nodes that serve nothing.
+/// Returns the forecast for a failure after which the remaining nodes serve nothing.
 pub(super) fn nothing_served(left: &[&MemberStatus], idle: &str) -> String {
     let whys = left.iter().filter(|member| !member.cannot_serve.is_empty());
     let whys: Vec<String> = whys
@@ -23,7 +23,7 @@ pub(super) fn nothing_served(left: &[&MemberStatus], idle: &str) -> String {
     }
 }
 
-/// Returns the parts that the remaining nodes do not serve of their version.
+/// Describes which things of their version the remaining nodes do not serve.
 pub(super) fn without(left: &[&MemberStatus]) -> impl Iterator<Item = String> {
     let partial = left.iter().filter(|member| !member.missing.is_empty());
     partial.map(|member| {
@@ -64,7 +64,7 @@ impl ClusterStatus {
         ))
     }
 
-    /// Returns the members as which two machines connect, whichever member noticed.
+    /// Returns the members under whose identity two machines connect, whichever member noticed it.
     fn cloned_members(&self) -> BTreeSet<MemberId> {
         self.members
             .iter()
@@ -74,7 +74,7 @@ impl ClusterStatus {
             .collect()
     }
 
-    /// Returns a subject for each member as which two machines connect.
+    /// Returns a subject for each member under whose identity two machines connect.
     pub(super) fn copies_of_members(&self) -> impl Iterator<Item = Subject> + '_ {
         let cloned = self.cloned_members().into_iter().zip(self.cloned_words());
         cloned.map(|(member, words)| {

@@ -1,4 +1,4 @@
-//! A joining client without a valid token, for tests.
+//! Provides a joining client without a valid token, for tests.
 
 use super::*;
 
