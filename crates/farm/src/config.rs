@@ -133,7 +133,7 @@ pub struct Gateway {
 /// Portal of a farm: the pages for browsers, and what users may start.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Portal {
-    /// Host name for browsers, with a port that is not 443.
+    /// Host name for browsers, followed by the port unless that is 443.
     pub authority: String,
     /// The full desktop; None if users may start only programs.
     pub desktop: Option<Desktop>,
@@ -188,7 +188,7 @@ pub struct Bind {
     pub address: SocketAddr,
     #[serde(with = "serde_bytes")]
     pub pem: Vec<u8>,
-    /// Connections of trusted proxies begin with a PROXY header.
+    /// True if connections of trusted proxies begin with a PROXY header.
     #[serde(default)]
     pub accepts_proxy: bool,
 }

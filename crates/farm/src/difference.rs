@@ -1,4 +1,4 @@
-//! Describes the differences between two configurations, for messages.
+//! Describes the differences between two configurations of farms, one line for each.
 
 use crate::config::{Farm, Farms, Portal};
 use part::codec;

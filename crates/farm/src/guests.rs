@@ -28,7 +28,7 @@ const REPORT_LIMIT: Duration = Duration::from_secs(3);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const ASKS_MAX: usize = 64;
 
-/// The part of the platform that runs the guests, as the program provides it.
+/// Name of the role that runs the guests, as the evenkeel binary provides it.
 #[derive(Clone, Copy)]
 pub struct GuestProvider {
     pub part: &'static str,
@@ -168,8 +168,8 @@ impl Guests {
         }
     }
 
-    /// Has the part open a screen for a user over a new connection. Returns the other end of that
-    /// connection.
+    /// Has the guest role open a screen for a user over a new connection. Returns the other end of
+    /// that connection.
     ///
     /// # Errors
     /// Returns why the screen cannot be opened.

@@ -1,9 +1,9 @@
 //! Implements remote desktops: session hosts behind one name. A client with a token is routed to
 //! the host of its session, and its data are not inspected. A client without a token sends its user
-//! name, and is redirected to this address with a token.
+//! name over TLS, and is redirected to the same address with a token.
 //!
 //! - [`config`] is the configuration, and [`keyword`] parses it.
-//! - `certificate` reads the certificate of an address.
+//! - `certificate` checks the certificate of an address.
 //! - [`user`] identifies the user of a session, [`collection`] the hosts on which it may be. A
 //!   [`token`] routes a client.
 //! - [`agent`] reads the reports of programs on hosts, and contains such a program for xrdp.
@@ -15,12 +15,12 @@
 //! - `gateway` carries RDP through HTTPS, with a password or a [`cookie`]; [`web`] listens for it.
 //! - [`portal`] has the pages for browsers: what users may start, as signed `.rdp` files;
 //!   [`signature`] signs them, and [`icon`] draws.
-//! - [`guests`] sends the requests of portals to the part that runs the guests, whose displays they
+//! - [`guests`] sends the requests of portals to the role that runs the guests, whose displays they
 //!   open.
 //! - [`message`] has the orders of operators, and [`role`] joins all of it.
 //!
 //! A token routes, and never authorises: the host authenticates the client itself, and decides who
-//! may have a session. Passwords that clients send are skipped, never stored.
+//! may have a session. Passwords that RDP clients send are skipped, never stored.
 
 pub mod agent;
 pub mod agreement;

@@ -41,7 +41,8 @@ const SHOWN_BYTES: usize = 40_000;
 /// thread starts. The process may keep one group: that of saslauthd's socket.
 pub type Confine = fn(Option<u32>) -> Result<(), String>;
 
-/// Functions and channels that the program provides to the role.
+/// Functions that the evenkeel binary provides to the role, and the name of the role that runs the
+/// guests.
 #[derive(Clone, Copy)]
 pub struct Program {
     pub confine: Confine,
@@ -130,8 +131,8 @@ impl FarmRole {
             state.key = random::<KEY_BYTES>()?.to_vec();
         }
         let (opened, closed) = open_all(farms.farms, &[]);
-        // Fails only if no address could be opened. Another program may have taken one since the
-        // last role; the other addresses are served nevertheless.
+        // Fails only if no address could be opened. Otherwise serves the other addresses: another
+        // process may have taken one since the previous role process ended.
         if let Some(words) = closed.values().next()
             && opened.iter().all(|(.., doors)| doors.is_empty())
         {

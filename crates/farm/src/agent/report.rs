@@ -76,7 +76,7 @@ impl Sessions {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
     pub user: FarmUser,
-    /// A client is connected to the session.
+    /// True if a client is connected to the session.
     pub is_active: bool,
     /// Time since the session became active or inactive, seconds.
     pub since_s: Option<u64>,
@@ -167,14 +167,15 @@ impl AgentReply {
     }
 }
 
-/// Reply while it is being received. If it has no list of sessions, only the end of the connection
-/// ends it.
+/// Reply of an agent while it is received. Without a list of sessions, only the end of the
+/// connection completes the reply.
 #[derive(Debug, Default)]
 pub struct Incoming {
     bytes: Vec<u8>,
     /// Offset of the current, incomplete line.
     line: usize,
-    /// Number of sessions that the reply announces, and number of lines received since.
+    /// Number of sessions that the reply announces; None before that line. `behind` counts the
+    /// complete lines after it.
     count: Option<u64>,
     behind: u64,
 }

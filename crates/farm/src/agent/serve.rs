@@ -61,7 +61,7 @@ struct Since {
 
 impl Since {
     /// Applies the sessions that were found. Returns for each how long its state has lasted,
-    /// seconds.
+    /// seconds; None if the state is older than the agent.
     fn take(&mut self, sessions: &[Session], now_ms: u64) -> Vec<Option<u64>> {
         let before = std::mem::take(&mut self.sessions);
         let has_looked = std::mem::replace(&mut self.has_looked, true);
@@ -161,7 +161,7 @@ async fn accepts(listener: TcpListener, options: Options) -> io::Result<Infallib
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(_) => {
-                // Waits until connections end, because no descriptor is free.
+                // Pauses after a failure, for example because no file descriptor is free.
                 tokio::time::sleep(REST).await;
                 continue;
             }

@@ -238,7 +238,8 @@ fn of(proc: &Path, pid: u32, name: &str) -> PathBuf {
     proc.join(pid.to_string()).join(name)
 }
 
-/// Reads a file of `/proc` up to the limit. Returns None if the file no longer exists.
+/// Reads a file of `/proc` up to the limit. Returns None if the file cannot be read, for example
+/// because its process has ended.
 fn read(path: &Path, bytes_max: u64) -> Option<String> {
     let mut bytes = Vec::new();
     let file = File::open(path).ok()?;

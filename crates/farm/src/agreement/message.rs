@@ -22,7 +22,7 @@ const HOSTS_MAX: usize = 64;
 const ORDERS_MAX: usize = 256;
 const WORDS_BYTES_MAX: usize = 512;
 
-/// A decision in a message; its encoding is the same in all versions of the program. Times are
+/// A decision in a message; its encoding is the same in all releases of evenkeel. Times are
 /// relative, because the clocks of the nodes differ.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Record {

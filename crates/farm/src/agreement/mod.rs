@@ -141,8 +141,8 @@ impl Agreement {
         })
     }
 
-    /// Asks all connected nodes to close their connections of a user. Returns the names of these
-    /// nodes.
+    /// Requests of all connected nodes to close their connections of a user, to one host or (empty
+    /// `host`) to all. Returns the names of these nodes.
     pub fn disconnect(&mut self, user: UserId, host: &str) -> Vec<String> {
         let nodes = self.replica.connected_nodes();
         self.orders.retain(|node, _| nodes.contains(node));

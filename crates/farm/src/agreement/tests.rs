@@ -569,8 +569,8 @@ fn a_restarted_node_learns_sessions_at_removed_hosts() {
     assert!(fresh.hosts().all(|(name, _)| name != "ts1"));
 }
 
-/// Tests with bytes as an earlier version of the program sent them, before the directory used the
-/// record store. That version may run on the other node during an upgrade.
+/// Tests with bytes as an earlier release of evenkeel sent them, before the directory used the
+/// record store. That release may run on the other node during an upgrade.
 #[test]
 fn messages_are_those_of_previous_program() {
     let record = Record {
@@ -641,8 +641,7 @@ fn messages_are_those_of_previous_program() {
             assert_eq!(AgreementMessage::of_store(stored, key), message);
         }
     }
-    // Decodes a message of the first version of the program, which lacks fields that were added
-    // later.
+    // Decodes a message of the first release of evenkeel, which lacks fields that were added later.
     let old: AgreementMessage = part::codec::decode(&bytes_of(OLD)).unwrap();
     let mut pair = pair();
     pair[0].handle("beta", old, 1).unwrap();

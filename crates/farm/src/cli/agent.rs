@@ -1,5 +1,5 @@
 //! Implements `evenkeel farm agent`: the agent of a session host with xrdp. It runs on that host,
-//! and needs no other part of this program.
+//! and needs no role of evenkeel there.
 
 use crate::agent::serve::{Options, PORT, run};
 use crate::agent::show::Screens;

@@ -1,4 +1,5 @@
-//! Chooses a host for a user without a session.
+//! Defines the state of a session host (health, user counts, capacity), and compares the load of
+//! hosts for the choice of a host for a user without a session.
 
 use super::agents::AgentState;
 use crate::config::Balance;
@@ -55,9 +56,9 @@ pub struct HostState {
     pub weight: u32,
     pub is_drained: bool,
     pub is_ordered: bool,
-    /// Only the configurations of other nodes have the host.
+    /// True if only the configurations of other nodes have the host.
     pub is_far: bool,
-    /// The host is in no configuration any longer; its sessions stay until they end.
+    /// True if no configuration has the host any longer; its sessions stay until they end.
     pub is_removed: bool,
     pub health: Health,
     pub counts: Counts,

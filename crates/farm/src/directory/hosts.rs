@@ -129,7 +129,7 @@ impl UserDirectory {
     }
 
     /// Adds a host that no configuration has, for a session that another node or the previous role
-    /// knew.
+    /// process knew.
     pub fn know_removed(&mut self, name: &str, address: SocketAddr) {
         let removed = self.hosts.values().filter(|state| state.is_removed);
         if self.hosts.contains_key(name) || removed.count() >= REMOVED_MAX {
@@ -197,8 +197,8 @@ impl UserDirectory {
         &self.orders
     }
 
-    /// Merges orders of another node or of the previous role. Returns whether one of them was
-    /// newer.
+    /// Merges orders of another node or of the previous role process. Returns whether one of them
+    /// was newer.
     pub fn take_orders(&mut self, orders: &BTreeMap<String, HostOrder>) -> bool {
         let mut has_newer = false;
         for (host, order) in orders {

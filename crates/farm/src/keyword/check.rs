@@ -1,4 +1,5 @@
-//! Checks a whole `farm` section for errors that no single line shows.
+//! Checks a whole `farm` section for errors that no single line shows, and reads and checks its
+//! certificate and key files.
 
 use super::section::{Bind, Farm, FarmSectionDraft};
 use super::{codes, collections, entrance, gateway};

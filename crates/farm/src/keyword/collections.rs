@@ -1,5 +1,5 @@
-//! Parses the option `hosts` of the lines `desktop` and `app`, which limits the desktop or a
-//! program to some hosts.
+//! Parses and checks the option `hosts` of the lines `desktop` and `app`, which limits the desktop
+//! or a program to some hosts.
 
 use super::codes;
 use super::section::{Farm, HOSTS_MAX};

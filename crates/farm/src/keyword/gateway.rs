@@ -1,4 +1,5 @@
-//! Parses the lines of a `farm` section for its gateway: where it listens, and its address.
+//! Parses the lines of a `farm` section for its gateway (where it listens, and its address), and
+//! reports missing ones.
 
 use super::section::{Bind, Farm, FarmSectionDraft, binds};
 use super::settings::time;

@@ -1,4 +1,5 @@
-//! Parses the section `farm`, with one row for each keyword.
+//! Parses and checks the sections `farm`, with one row for each keyword, and builds the
+//! configuration of the farm role.
 
 mod agents;
 mod check;

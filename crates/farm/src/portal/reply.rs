@@ -105,7 +105,8 @@ pub(super) fn too_often(seconds: u64) -> PortalResponse {
     reply
 }
 
-/// Returns a static file of this program. It changes only with the program, so it can be cached.
+/// Returns a static file of the evenkeel binary. A browser that has it, by its ETag, gets only a
+/// confirmation.
 pub(super) fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) -> PortalResponse {
     let hash = digest(&SHA256, text.as_bytes());
     let tag = format!("\"{}\"", hex(&hash.as_ref()[..8], false));

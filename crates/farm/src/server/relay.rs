@@ -86,8 +86,8 @@ pub(super) async fn route(
     drop(begun);
 }
 
-/// Records that the user has a session as soon as the connection has lasted long enough. Never
-/// returns.
+/// Records that the user has a session as soon as the connection has lasted [`SESSION`] and the
+/// host has sent [`SESSION_BYTES`]. Never returns.
 async fn proves(begun: &Begun<'_>, sent: &AtomicU64) {
     tokio::time::sleep(SESSION).await;
     while sent.load(Ordering::Relaxed) < SESSION_BYTES {

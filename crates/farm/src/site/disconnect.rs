@@ -1,6 +1,6 @@
-//! Disconnects users by an operator's order. This node closes its own connections, and asks the
-//! other nodes to close theirs. The session continues on its host. The directory handles such an
-//! end like any other.
+//! Disconnects users by an operator's order. This node closes its own connections, and requests of
+//! the other nodes to close theirs. The session continues on its host. The directory handles such
+//! an end like any other.
 
 use super::{FarmState, FarmStateInner};
 use crate::directory::Entry;

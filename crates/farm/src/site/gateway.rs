@@ -60,7 +60,7 @@ struct Tunnel {
     proof: [u8; PROOF_BYTES],
     /// Name of the target; empty until the tunnel is connected.
     target: String,
-    /// The target is a host, not the farm itself.
+    /// True if the target is a host, not the farm itself.
     is_direct: bool,
     ends: Arc<Notify>,
 }

@@ -1,5 +1,5 @@
-//! Saves the state of a farm for the next process of the role: the hosts of the users, and the
-//! hosts that operators drained.
+//! Saves the state of a farm for the next process of the role, and restores it there: the hosts of
+//! the users, and the hosts that operators drained.
 
 use super::FarmState;
 use crate::collection::{Assignee, CollectionId};
@@ -26,10 +26,10 @@ pub struct SavedFarm {
     pub versions: Vec<(u64, u64, u64)>,
     /// Hosts that have users and are in no configuration.
     pub removed: BTreeMap<String, SocketAddr>,
-    /// Latest order for each host. State files of earlier versions of the program may lack it.
+    /// Latest order for each host. State files of earlier releases of evenkeel may lack it.
     pub orders: BTreeMap<String, HostOrder>,
     /// Hosts of the configuration, and addresses for RDP, by which a farm whose section was renamed
-    /// is recognised. State files of earlier versions of the program may lack them.
+    /// is recognised. State files of earlier releases of evenkeel may lack them.
     pub hosts: BTreeMap<String, SocketAddr>,
     pub binds: Vec<SocketAddr>,
 }
@@ -250,8 +250,8 @@ mod tests {
         assert_eq!(site.state_to_save(100).users.len(), USERS_MAX / 100);
     }
 
-    /// Tests with bytes as an earlier version of the program saved them, before the directory used
-    /// the record store.
+    /// Tests with bytes as an earlier release of evenkeel saved them, before the directory used the
+    /// record store.
     #[test]
     fn state_of_previous_program_is_restored() {
         const SAVED: &str = "87a7647261696e656491a3747331a575736572739197c4100102030405060708090a0b0c0d0e0f10a461\

@@ -160,7 +160,7 @@ pub fn payload(farm: &Farm) -> Vec<u8> {
     })
 }
 
-/// Returns the functions that the program provides to the role.
+/// Returns the functions that the evenkeel binary provides to the role, as stand-ins.
 pub fn program() -> Program {
     Program {
         confine: |_| Ok(()),
