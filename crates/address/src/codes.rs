@@ -3,7 +3,7 @@
 //! is removed.
 
 language::codes! {
-    /// Warning for a line that keepalived ignores; only if the program runs under the name
+    /// Warning for a line that keepalived ignores; reported only if Evenkeel runs under the name
     /// `keepalived`.
     LEFT_OUT = "W0723", "ignored, as in keepalived",
 "Under the name `keepalived`, Evenkeel ignores the lines and blocks that keepalived logs and ignores: an

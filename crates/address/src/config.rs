@@ -92,7 +92,7 @@ pub struct Global {
     pub startup_delay: Duration,
     /// `script_user`: user and group of scripts without their own.
     pub script_user: Option<Account>,
-    /// `enable_script_security`: a script that others can write is not run.
+    /// `enable_script_security`: scripts that others can change are not run as root.
     pub script_security: bool,
     /// `notify_fifo`, `vrrp_notify_fifo`, with the scripts that read them.
     pub fifos: Vec<Fifo>,

@@ -24,8 +24,8 @@ pub fn given(config: &Config, before: Option<&[u8]>) -> RoleInput {
     }
 }
 
-/// Returns the virtual routers and virtual addresses, each of which only one instance of the
-/// program may use at a time, as lines.
+/// Returns the virtual routers and virtual addresses as lines. Of the processes on a machine, only
+/// one may use each of them at a time.
 fn resources(config: &Config) -> Vec<String> {
     let all = config.instances.iter().flat_map(|one| {
         let router = (!one.interface.is_empty()).then(|| {

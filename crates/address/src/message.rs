@@ -1,5 +1,5 @@
 //! Defines the messages to the address role (hand-over, dump) and the response to a hand-over. The
-//! supervisor and other parts of the program forward them as bytes ([`PartMessage`]).
+//! supervisor and other roles forward them as bytes ([`PartMessage`]).
 
 use part::role::PartMessage;
 use part::role::bounded::Words;
@@ -36,10 +36,10 @@ pub enum Dump {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct HandedOver {
     pub moves: bool,
-    /// Error message. From an older version of the program: the names of the instances.
+    /// Error message. From an older release of evenkeel: the names of the instances.
     #[serde(with = "Words")]
     pub words: String,
-    /// Names of the instances that are handed over; empty from an older version of the program.
+    /// Names of the instances that are handed over; empty from an older release of evenkeel.
     #[serde(default)]
     pub names: Vec<String>,
 }
@@ -59,7 +59,7 @@ impl HandedOver {
 pub struct AddressRoleOptions {
     pub log: LogWish,
     pub dump_directory: Vec<u8>,
-    /// The role runs in the background: its parent waits for the end of its output.
+    /// True if the role runs in the background: its parent waits for the end of its output.
     pub background: bool,
 }
 

@@ -5,7 +5,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Path of this process's own program.
+/// Path of the evenkeel binary that runs.
 const OWN: &str = "/proc/self/exe";
 /// Maximum number of symbolic links in one path, as in the kernel.
 const LINKS_MAX: usize = 40;
@@ -18,7 +18,7 @@ const INTERPRETERS: &[&str] = &[
 /// Returns the first part of a program's path, or of the path of the script that an interpreter
 /// runs, that a user other than root can change. Missing files are ignored.
 pub fn changeable(words: &[String]) -> Option<PathBuf> {
-    // Accepts this program itself, which is already running.
+    // Accepts the evenkeel binary, which is already running.
     if words.first().is_some_and(|program| program == OWN) {
         return None;
     }

@@ -74,20 +74,20 @@ pub struct OwnershipFacts {
     pub version: VersionStanding,
     /// Positions in `prefer` of the nodes that do not serve the accepted configuration version.
     pub behind: Vec<u8>,
-    /// Another machine may announce priorities of an older configuration version: a node that does
-    /// not serve the accepted version, or a removed member with a position in `prefer`.
+    /// True if another machine may announce priorities of an older configuration version: a node
+    /// that does not serve the accepted version, or a removed member with a position in `prefer`.
     pub is_ahead: bool,
-    /// The node owns the addresses because its predecessor did, and no majority has confirmed the
-    /// configuration version since the supervisor started.
+    /// True if the node owns the addresses because its predecessor did, and no majority has
+    /// confirmed the configuration version since the supervisor started.
     pub is_resumed: bool,
     pub is_candidate: bool,
-    /// The first health checks of the servers have not ended, so it is unknown what the node can
-    /// serve. keepalived does not wait for them, so this applies only to our language.
+    /// True until the first health checks of the servers have ended, so it is unknown what the node
+    /// can serve. keepalived does not wait for them, so this applies only to our language.
     pub is_untested: bool,
     pub service: Service,
     /// Position in `prefer`; None in keepalived's language, where priorities are configured.
     pub preference_position: Option<u8>,
-    /// The configuration lets the node take the addresses from an equally healthy owner.
+    /// True if the configuration lets the node take the addresses from an equally healthy owner.
     pub preempt: bool,
 }
 
@@ -153,7 +153,7 @@ impl Row {
 }
 
 impl OwnershipFacts {
-    /// Returns the facts of an instance; `news`: the last report of the control role.
+    /// Returns the facts of an instance, with the last report of the control role (`news`).
     pub fn of(
         instance: &Instance,
         is_member: bool,
@@ -216,7 +216,8 @@ impl OwnershipFacts {
         }
     }
 
-    /// Returns what the node announces and takes; None in [`Row::Removed`].
+    /// Returns the priority that the node announces, and the owners from which it takes the
+    /// addresses; None in [`Row::Removed`].
     pub fn ownership_rank(&self) -> Option<Rank> {
         let row = self.row();
         let is_stale = matches!(

@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 /// Maximum number of names that braces expand to.
 const NAMES_MAX: usize = 1024;
 
-/// `include_check`: conditions that are errors.
+/// Conditions that are errors in an include, as set by `include_check`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct IncludeChecks {
-    /// A file cannot be read.
+    /// True if an unreadable file is an error.
     pub(super) readable: bool,
-    /// A plain name matches no file.
+    /// True if a plain name that matches no file is an error.
     pub(super) found: bool,
-    /// A name with wildcards matches no file.
+    /// True if a name with wildcards that matches no file is an error.
     pub(super) wildcard: bool,
-    /// Set if a name from a brace expansion matches no file.
+    /// True if a name from a brace expansion that matches no file is an error.
     pub(super) brace: bool,
 }
 
@@ -112,7 +112,7 @@ pub(super) struct MatchedFiles {
     pub(super) paths: Vec<PathBuf>,
     /// Missing files: included paths without wildcards that do not exist.
     pub(super) missing: Vec<PathBuf>,
-    /// The name contained a wildcard.
+    /// True if the name contained a wildcard.
     pub(super) wild: bool,
 }
 

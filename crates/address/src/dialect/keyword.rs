@@ -27,9 +27,9 @@ pub(super) struct Build {
 pub(super) enum Effect {
     /// Calls the function that adds the line to the configuration.
     Run(fn(&mut Loader<'_>, &ConfigStatement)),
-    /// No effect in this program, for this reason.
+    /// The line has no effect in Evenkeel, for this reason.
     None(&'static str),
-    /// No effect, because the behaviour is the default, for this reason.
+    /// The line requests what Evenkeel does anyway, for this reason.
     Anyway(&'static str),
 }
 
@@ -47,7 +47,7 @@ pub(super) const fn line(
     }
 }
 
-/// Defines a line without an effect in this program.
+/// Defines a line that has no effect in Evenkeel.
 pub(super) const fn no_effect(least: usize, most: usize, why: &'static str) -> Build {
     Build {
         block: false,
@@ -57,7 +57,7 @@ pub(super) const fn no_effect(least: usize, most: usize, why: &'static str) -> B
     }
 }
 
-/// Defines a line that requests the default behaviour.
+/// Defines a line that requests what Evenkeel does anyway.
 pub(super) const fn so_anyway(least: usize, most: usize, why: &'static str) -> Build {
     Build {
         block: false,

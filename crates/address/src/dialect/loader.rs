@@ -204,7 +204,7 @@ impl Loader<'_> {
         }
     }
 
-    /// Warns about a valid keyword that has no effect in this program.
+    /// Warns about a valid keyword that has no effect in Evenkeel.
     pub(super) fn no_effect(&mut self, node: &ConfigStatement, why: &str) {
         let message = format!("'{}' has no effect in this program", node.name());
         let told = Diagnostic::warning(&codes::NO_EFFECT, node.place(), message);

@@ -40,10 +40,10 @@ pub struct Options {
     /// `-i`, `--config-id`: value that `@word` lines are compared with; None: the host name up to
     /// its first dot.
     pub config_id: Option<String>,
-    /// `-P`, `--vrrp`: IPVS keywords are ignored.
+    /// True with `-P` or `--vrrp`: IPVS keywords are ignored.
     pub vrrp_only: bool,
-    /// The program runs under the name `keepalived`. Lines that keepalived logs and ignores are
-    /// ignored with a warning.
+    /// True if Evenkeel runs under the name `keepalived`. Lines that keepalived logs and ignores
+    /// are ignored with a warning.
     pub as_keepalived: bool,
 }
 

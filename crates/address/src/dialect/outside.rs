@@ -1,6 +1,6 @@
-//! Answers the questions of the loader about the machine that a `keepalived.conf` is for: files,
-//! accounts, interfaces, scripts, host names. [`LocalMachine`] queries the machine of this process;
-//! a test or a check for another machine implements [`Outside`] otherwise.
+//! Supplies the facts that the loader needs about the machine that a `keepalived.conf` is for:
+//! files, accounts, interfaces, scripts, host names. [`LocalMachine`] queries the machine of this
+//! process; a test or a check for another machine implements [`Outside`] otherwise.
 
 use crate::config::Account;
 use crate::programs;

@@ -58,7 +58,7 @@ fn question(family: u8, address: IpAddr) -> NetlinkMessage {
     let mut message = NetlinkMessage::new(BY_FAMILY, flag::REQUEST | flag::DUMP, &body);
     let octets = octets(address);
     let length = CONDITION + octets.len();
-    // Ends the program if the condition is true; otherwise the program jumps beyond its end.
+    // Ends the filter program if the condition is true; otherwise jumps beyond its end.
     let holds = u8::try_from(length).unwrap_or(0);
     let fails = u16::from(holds) + 4;
     let mut program = vec![OWN_ADDRESS_IS, holds];

@@ -145,8 +145,8 @@ pub struct Passage {
     /// unknown connections, because the new owner may accept connections before this machine learns
     /// of the takeover.
     pub offered: Vec<IpAddr>,
-    /// Existing connections of local sockets to the addresses in `passes` stay on this machine,
-    /// because it handed the addresses over a moment ago and takes them back.
+    /// True if existing connections of local sockets to the addresses in `passes` stay on this
+    /// machine, because it handed the addresses over a moment ago and takes them back.
     pub keeps_own: bool,
 }
 

@@ -303,8 +303,8 @@ fn network(net: Option<(IpAddr, u8)>) -> Option<(IpAddr, u8)> {
 }
 
 impl Kernel {
-    /// Adds routes in one batch. An existing route that this program added is replaced; one of
-    /// another program stays, and is an error (`EEXIST`).
+    /// Adds routes in one batch. An existing route that Evenkeel added is replaced; one of another
+    /// program stays, and is an error (`EEXIST`).
     pub fn add_routes(&mut self, routes: &[Route]) -> Vec<Result<Ack, KernelError>> {
         let asks: Vec<_> = routes
             .iter()

@@ -194,7 +194,8 @@ impl NetlinkSocket {
         self.send_whole(request, messages, last)
     }
 
-    /// `last`: index of the message that is acknowledged.
+    /// Sends the messages at once, and waits for the first refusal, or for the acknowledgement of
+    /// the message at index `last`.
     fn send_whole(
         &mut self,
         request: &'static str,

@@ -57,7 +57,7 @@ pub struct VmacSpec {
     /// Index of the parent interface.
     pub base: u32,
     pub kind: VmacKind,
-    /// The interface is for IPv6, and no IPv4 settings are touched.
+    /// True if the interface is for IPv6; no IPv4 settings are changed then.
     pub ipv6: bool,
     /// `IFLA_MASTER`: index of the VRF that contains the parent interface.
     pub vrf: Option<u32>,

@@ -69,7 +69,7 @@ pub(super) struct VirtualIp {
     pub(super) name: String,
     pub(super) span: Span,
     pub(super) addresses: Vec<Address>,
-    /// A line names addresses, even if they are refused.
+    /// True if a line names addresses, even if they are refused.
     pub(super) address_line: bool,
     pub(super) interfaces: Vec<Interface>,
     pub(super) prefer: Vec<Spanned<String>>,

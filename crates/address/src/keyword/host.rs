@@ -11,7 +11,7 @@ pub struct TargetHost {
     /// configuration is built for the first node, and errors that depend on the machine are not
     /// reported.
     pub name: Option<String>,
-    /// The files are a configuration version that was accepted earlier. Such a version is served
+    /// True if the files are a configuration version that was accepted earlier, which is served
     /// without the programs that cannot be run.
     pub is_accepted: bool,
     pub interfaces: Vec<Interface>,

@@ -198,8 +198,7 @@ fn host(context: &Context) -> TargetHost {
     }
 }
 
-/// Returns what other parts may know of the addresses of a configuration, in either
-/// language.
+/// Returns what other roles may know of the addresses of a configuration, in either language.
 pub fn exports(config: &Config) -> impl Iterator<Item = Export> {
     config.instances.iter().map(|instance| {
         let addresses = instance.addresses.iter().chain(&instance.excluded);

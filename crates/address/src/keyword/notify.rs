@@ -140,7 +140,7 @@ pub(super) fn secure(draft: &mut AddressConfigDraft, virtual_ip: &mut VirtualIp)
     leave_out(virtual_ip, |words| unsafe_ones.contains(words));
 }
 
-/// Removes programs of `track script` and `notify`, except this program's own pings.
+/// Removes programs of `track script` and `notify`, except the pings of Evenkeel.
 fn leave_out(virtual_ip: &mut VirtualIp, is_left_out: impl Fn(&Vec<String>) -> bool) {
     let programs = &mut virtual_ip.programs;
     let commands = &programs.commands;

@@ -492,8 +492,8 @@ fn program_that_others_can_change_needs_another_user_than_root() {
                 .1
                 .contains("E1071")
         );
-        // Another user may run the program, and a file of another machine says nothing about this
-        // one.
+        // Another user may run the program. A file of another machine shows nothing about this
+        // machine.
         let (outcome, told) = load("alpha", &text(line, "script-user nobody"));
         assert_eq!(told, "", "{line}");
         let config = outcome.unwrap().config;

@@ -1,7 +1,7 @@
 //! Derives the id of a virtual router from a section's name.
 
 /// Returns the id of a name: from 1 to 255, the same on every machine and forever (32-bit FNV-1a).
-/// The result must never change, because two versions of the program would not accept each other's
+/// The result must never change, because two releases of evenkeel would not accept each other's
 /// adverts.
 pub(super) fn of_name(name: &str) -> u8 {
     let hash = part::fnv::fnv1a_32(name.bytes());
@@ -22,7 +22,7 @@ mod tests {
 
     #[test]
     fn ids_of_names_never_change() {
-        // Checks the values that the first version of the program computed.
+        // Checks the values that the first release of evenkeel computed.
         assert_eq!(
             ["www", "mail", "a", "b", ""].map(of_name),
             [14, 146, 71, 8, 2]

@@ -31,8 +31,8 @@ pub struct Bfd {
 struct BfdLink {
     wanted: BfdSession,
     session: Session,
-    /// Tracked state: up until an outage. A neighbour in AdminDown is not an outage, as in
-    /// keepalived.
+    /// True if the neighbour counts as up: until an outage. A neighbour in AdminDown is not an
+    /// outage, as in keepalived.
     up: bool,
     sender: Option<BfdSender>,
     /// Logged reason why the session cannot send.

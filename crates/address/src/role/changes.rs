@@ -26,9 +26,9 @@ const PREDECESSOR_KEEPS: Duration = Duration::from_millis(2_500);
 /// Consequences of the changes of one turn.
 #[derive(Debug, Default)]
 struct Due {
-    /// Addresses of interfaces changed, so source addresses must be selected again.
+    /// True if addresses of interfaces changed, so source addresses must be selected again.
     sources: bool,
-    /// An installed object may be missing.
+    /// True if an installed object may be missing.
     check: bool,
     relist: bool,
     lost: Vec<usize>,

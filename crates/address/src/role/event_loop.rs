@@ -48,7 +48,7 @@ pub(super) struct AddressRole {
 /// State of the role's own process.
 #[derive(Debug, Default)]
 pub(super) struct RoleProcess {
-    /// The other end of the order channel is closed.
+    /// True if the other end of the order channel is closed.
     pub(super) is_unsupervised: bool,
     pub(super) privileges: Vec<String>,
     /// Wakes the loop at its deadline after a suspension.

@@ -155,9 +155,9 @@ impl fmt::Debug for RoleInputs {
 /// Result of a role that ended in an orderly way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
-    /// The role was asked to stop, and released its addresses.
+    /// The role received an order to stop, and released its addresses.
     Released,
-    /// The role was asked to stop, and left everything in place for a successor.
+    /// The role received an order to stop, and left everything in place for a successor.
     Left,
 }
 

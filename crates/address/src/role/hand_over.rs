@@ -91,7 +91,7 @@ pub(super) struct HandOvers {
     stop_at: Option<Time>,
     /// Configuration that is installed once the addresses that it removes are handed over.
     next: Option<Box<Config>>,
-    /// Addresses that no other node took stay after a planned stop.
+    /// True if addresses that no other node took stay after a planned stop.
     stays: bool,
     look_at: Option<Time>,
     trial: Option<JoinHandle<Result<(), KernelError>>>,

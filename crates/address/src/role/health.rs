@@ -446,7 +446,7 @@ impl AddressRole {
         self.health.look_at = (!is_over).then(|| now.after(every));
     }
 
-    /// Asks the proxy to finish requests at the addresses, or withdraws that request.
+    /// Requests of the proxy to finish requests at the addresses, or withdraws that.
     pub(super) fn set_draining(&mut self, at: usize, until: Option<Time>) {
         self.health.drains(at, until, clock::now());
         let name = self.name(at);

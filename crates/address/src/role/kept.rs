@@ -200,7 +200,7 @@ const KEEP_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Keeper {
     pub(super) boot: String,
-    /// Identity of the supervisor process, which an upgrade of the program keeps.
+    /// Identity of the supervisor process, which stays the same during an upgrade of evenkeel.
     pub(super) supervisor: String,
     /// State of the predecessor; None after the first configuration has used it.
     pub(super) before: Option<KeptState>,

@@ -33,7 +33,7 @@ const LAST_RANK: u32 = 0;
 struct Candidate {
     name: String,
     rank: u32,
-    /// Any other node is better, see `standing::OwnershipFacts::is_last_for_lease`.
+    /// True if any other node is better, see `standing::OwnershipFacts::is_last_for_lease`.
     is_last: bool,
 }
 
@@ -51,7 +51,7 @@ pub struct Lease {
     pub name: String,
     /// End of the lease, nanoseconds of CLOCK_BOOTTIME; zero: not held.
     pub until_ns: u64,
-    /// The end of the previous report is still valid.
+    /// True if the end of the previous report is still valid.
     pub is_inherited: bool,
 }
 
@@ -493,7 +493,7 @@ mod tests {
         assert!(leases.handle_time(rested));
         // The node that has the lease by then may give it back.
         assert_eq!(rank(&leases, rested, false), Some(1));
-        // This node holds the lease again.
+        // Once the node holds the lease again, its rank is normal.
         leases.hold([until(9_000_000_002)]);
         assert_eq!(rank(&leases, rested, false), Some(220));
     }

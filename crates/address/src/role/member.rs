@@ -68,8 +68,8 @@ pub struct History {
     pub restored: u64,
     /// Other hosts that use a virtual address, each with the time when it was last seen.
     conflicts: VecDeque<(String, Time)>,
-    /// The router is master because the router of the previous process was, and no majority has
-    /// confirmed the served configuration version since the supervisor started.
+    /// True if the router is master because the router of the previous process was, and no majority
+    /// has confirmed the served configuration version since the supervisor started.
     pub is_resumed: bool,
     /// Time at which the router was last known to be master.
     pub master_at: Option<Time>,

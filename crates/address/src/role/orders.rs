@@ -135,8 +135,8 @@ impl AddressRole {
         before
     }
 
-    /// Stops an instance that is no longer configured. The other members of its sync group
-    /// continue.
+    /// Stops an instance that the new configuration removes or changes. The other members of its
+    /// sync group continue.
     fn stop_removed_instance(&mut self, now: Time, at: usize, kept: Option<Resume>) {
         let Some(member) = self.members.get(at) else {
             return;

@@ -1,6 +1,6 @@
-//! Counts the processes of a name (`vrrp_track_process`). A separate thread scans `/proc` when the
-//! kernel reports a started or ended process (process events, where they are permitted), and every
-//! [`PERIOD`] in any case.
+//! Counts the running processes of each name that is tracked (`vrrp_track_process`), and computes
+//! their verdicts. A separate thread scans `/proc` when the kernel reports a started or ended
+//! process (process events, where they are permitted), and every [`PERIOD`] in any case.
 
 use super::clock;
 use super::weight::TrackedState;
@@ -107,8 +107,8 @@ impl Processes {
         self.states.iter().filter_map(|s| s.change_at).min()
     }
 
-    /// Reads new counts, and applies changes whose delay has expired. Returns true if a
-    /// verdict changed.
+    /// Reads new counts, and applies changes whose delay has expired. Returns whether a verdict
+    /// changed.
     pub fn handle_time(&mut self, now: Time) -> bool {
         self.shared.changed.reset();
         let counts = self.shared.lock().clone();

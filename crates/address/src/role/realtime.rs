@@ -1,6 +1,6 @@
-//! Measures against delays of the loop by other programs: real-time scheduling, and memory that is
-//! never swapped out. All are optional, and the granted ones are reported. Programs and threads
-//! that the role starts get none of them.
+//! Protects the event loop against delays by other programs: with real-time scheduling, its own
+//! processors, and memory that is never swapped out. All are optional, and the granted ones are
+//! reported. Programs and threads that the role starts get none of them.
 
 use super::{Level, Log};
 use crate::config::{Config, Dialect};

@@ -340,8 +340,7 @@ impl AddressRole {
             |kind: &str, name: &str, verdict: TrackedState, since_ms: u64, outcome: String| {
                 let mut tracked = Subject::new(kind, name).label("name");
                 let ago = clock::as_ms(clock::now()).saturating_sub(since_ms);
-                // Leaves the start of a state out that has not changed since the role's first
-                // check.
+                // Omits the start of a state that has not changed since the role's first check.
                 tracked.since = (since_ms > 0).then(|| Moment {
                     boottime_ms: since_ms,
                     unix_ms: clock::unix_ms().saturating_sub(ago),

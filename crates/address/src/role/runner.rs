@@ -1,6 +1,6 @@
-//! Runs tracked scripts and notify scripts outside the event loop. A separate thread starts them,
-//! so the loop never waits for a fork, and they have ordinary scheduling and memory. The thread
-//! ends programs after their timeout and reports their exit status. It never uses a shell.
+//! Runs tracked scripts and notify scripts outside the event loop, and never in a shell. A separate
+//! thread starts them, so the loop never waits for a fork, and they have ordinary scheduling and
+//! memory. The thread ends programs after their timeout, and reports their exit status.
 //!
 //! Each program leads a process group, which is ended as a whole. Jobs of one queue start one after
 //! another: each one when its predecessor has ended, or after [`ORDER_WAIT`].
@@ -43,9 +43,9 @@ pub struct ProgramJob<T = Token> {
     pub account: Option<Account>,
     /// Time after which the program is ended; None: never.
     pub timeout: Option<Duration>,
-    /// Jobs of the same queue start in order.
+    /// Name of the queue whose jobs start in order; None: the job waits for no other.
     pub queue: Option<String>,
-    /// The program runs for as long as the role does, and ends with it.
+    /// True if the program runs for as long as the role does, and ends with it.
     pub stays: bool,
 }
 
@@ -205,7 +205,7 @@ enum TimeoutAction {
 
 struct Inside<T> {
     null: File,
-    /// The programs are killed when this process ends, for whatever reason.
+    /// True if the programs are killed when this process ends, for whatever reason.
     together: bool,
     given_up: Arc<AtomicBool>,
     todo: Receiver<ProgramJob<T>>,
@@ -231,7 +231,8 @@ impl<T: Clone> Inside<T> {
             self.end_late_ones();
             self.start_what_may();
             let idle = self.queues.is_empty();
-            // Notified programs may outlive the role; programs that were asked to end may not.
+            // Lets notified programs outlive the role, but not programs with a timeout, or that
+            // received SIGTERM.
             let asked = self.running.iter().any(|r| r.ask != TimeoutAction::Nothing);
             if closed && idle {
                 self.end_readers();

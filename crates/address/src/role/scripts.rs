@@ -101,8 +101,9 @@ impl TrackedScript {
     }
 
     /// Handles a run that could not start: the script's file is being replaced, or the machine has
-    /// no room for another process. That says nothing about the tracked object, and would happen on
-    /// every node to which a new script is copied, so the last verdict still applies. Logged once.
+    /// no room for another process. Such a run shows nothing about the tracked object, and would
+    /// happen on every node to which a new script is copied, so the last verdict still applies.
+    /// Logged once.
     fn unasked(&mut self, error: String) -> Vec<ScriptLog> {
         if self.outcome == error {
             return Vec::new();

@@ -20,8 +20,8 @@ const PROBE_BOUND: Duration = Duration::from_secs(1);
 /// The same time as a number of advert intervals; the longer time applies.
 const PROBE_BOUND_ADVERTS: u32 = 6;
 
-/// Returns the settings of a virtual router. `starts`: the role itself starts; after a reload the
-/// startup delay does not apply.
+/// Returns the settings of a virtual router. `starts` is true when the role itself starts; after a
+/// reload the startup delay does not apply.
 pub fn of(config: &Config, instance: &Instance, starts: bool) -> Settings {
     Settings {
         name: instance.name.clone(),

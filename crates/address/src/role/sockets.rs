@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub struct Adverts {
     pub options: VrrpOptions,
     pub socket: VrrpSocket,
-    /// The socket can no longer be read, and is reopened when its interface changes.
+    /// True if the socket can no longer be read; it is reopened when its interface changes.
     pub broken: bool,
 }
 

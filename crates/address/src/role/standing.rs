@@ -20,10 +20,10 @@ const DISTRUST: Duration = Duration::from_secs(300);
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     news: MemberNews,
-    /// A majority has confirmed the served configuration version since the supervisor started, and
-    /// no other configuration version was accepted since.
+    /// True if a majority has confirmed the served configuration version since the supervisor
+    /// started, and no other configuration version was accepted since.
     pub(super) has_confirmed: bool,
-    /// An end of the confirmation up to this time has been handled.
+    /// Time up to which ends of the confirmation have been handled.
     seen: Time,
 }
 
@@ -47,9 +47,9 @@ impl Membership {
 pub struct RefusedAddresses {
     /// Reasons, one line for each address.
     pub words: Vec<String>,
-    /// None of the addresses can be set.
+    /// True if none of the addresses can be set.
     pub all: bool,
-    /// The kernel refused the addresses, and nothing shows when it will accept them.
+    /// True if the kernel refused the addresses, and nothing shows when it will accept them.
     pub by_kernel: bool,
     /// End of the fault, during which the node owns nothing so that another one can.
     fault_until: Option<Time>,

@@ -24,7 +24,7 @@ pub struct Tracker {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Judgement {
     pub faults: Vec<String>,
-    /// A tracked object without a weight has no verdict yet, so the router does not start.
+    /// True if a tracked object without a weight has no verdict yet, so the router does not start.
     pub unknown: bool,
     pub priority: u8,
     /// Components of the priority, as text.

@@ -1,7 +1,7 @@
 //! Protects addresses from a candidate configuration version of the proxy. While one is served,
 //! this node takes no address from a live owner. Before it takes over an address without one, it
-//! asks the proxy to roll back, and waits only for a moment, because an address without an owner is
-//! worse than one that is served with a candidate.
+//! requests the rollback of the candidate, and waits only for a moment, because an address without
+//! an owner is worse than one that is served with a candidate.
 
 use super::event_loop::AddressRole;
 use super::{Level, clock};
@@ -15,8 +15,8 @@ const BACK_LIMIT: Duration = Duration::from_millis(100);
 /// Poll interval during that time.
 const BACK_TICK: Duration = Duration::from_micros(200);
 
-/// Asks the proxy to roll back the candidate configuration version; returns false if the proxy did
-/// not do so in time.
+/// Requests the rollback of the candidate configuration version; returns false if the proxy did not
+/// roll back in time.
 fn back(vitals: &Vitals<'_>) -> bool {
     let number = vitals.candidate_number();
     if number == 0 {

@@ -61,9 +61,9 @@ struct OwnershipNode {
     reported: u64,
     is_loading: bool,
     kept: Option<Resume>,
-    /// The node is master because its killed process was.
+    /// True if the node is master because its killed process was.
     is_resumed: bool,
-    /// A majority has confirmed the configuration version since the last start.
+    /// True if a majority has confirmed the configuration version since the last start.
     is_confirmed: bool,
     started_ms: u64,
     service: Service,

@@ -99,7 +99,7 @@ impl BfdListener {
     }
 
     /// Passes received packets to `each`, [`DRAINED_AT_MOST`] at most. A packet whose TTL the
-    /// kernel did not report counts as coming from far away.
+    /// kernel did not report counts as one with a TTL of zero.
     ///
     /// # Errors
     /// Fails with [`WireError::Receive`] if the socket cannot be read.
@@ -133,7 +133,8 @@ pub struct BfdSender {
 }
 
 impl BfdSender {
-    /// Binds to the first free one of a few ports; `first` is where the search begins.
+    /// Opens the sending socket of a session, on the first free one of at most `PORTS_TRIED`
+    /// ports. The search begins at the port with the index `first` in [`SOURCE_PORTS`].
     ///
     /// # Errors
     /// Fails with [`WireError::Family`] if `from` is of another address family, and with
@@ -164,7 +165,7 @@ impl BfdSender {
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
         for next in 0..PORTS_TRIED {
             let place = (u32::from(first) + u32::from(next)) % ports;
-            // Less than the number of ports, which all have 16 bits.
+            // Cannot overflow: the index is less than the number of ports, which have 16 bits.
             let port = SOURCE_PORTS.start() + place as u16;
             match bind(&socket, &SocketAddr::new(from, port)) {
                 Ok(()) => {

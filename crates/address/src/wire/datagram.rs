@@ -1,6 +1,6 @@
-//! Makes system calls that rustix does not have: options of raw sockets, many datagrams per read,
-//! and a source address for a single send. All of this crate's `unsafe` for sockets is here, within
-//! safe functions.
+//! Makes system calls of sockets that rustix does not have: options of raw sockets, many datagrams
+//! per read, and a source address for a single send. All `unsafe` code of [`crate::wire`] is here,
+//! within safe functions.
 
 use super::{DRAINED_AT_MOST, WireError};
 use rustix::fd::{AsFd, AsRawFd};
@@ -72,7 +72,7 @@ pub(super) struct Ancillary {
     pub hops: Option<u8>,
     /// `PACKET_OUTGOING` or another packet type, of a packet socket.
     pub packet_type: u8,
-    /// The datagram was larger than [`DATAGRAM_BYTES`].
+    /// True if the datagram was larger than [`DATAGRAM_BYTES`].
     pub truncated: bool,
 }
 

@@ -149,7 +149,7 @@ fn fifos(l: &mut Loader<'_>) {
 /// loopback interface.
 fn interfaces(l: &mut Loader<'_>) {
     let named = std::mem::take(&mut l.drafts.interfaces);
-    // Interfaces that the role itself creates.
+    // Collects the names of interfaces that the role itself creates, which need not exist yet.
     let mut made: HashSet<String> = HashSet::new();
     for draft in &l.drafts.instances {
         if let Some(vmac) = &draft.vmac {

@@ -1,4 +1,4 @@
-//! Parses `global_defs`: settings of the whole program, and defaults for all instances.
+//! Parses `global_defs`: settings of the whole address role, and defaults for all instances.
 
 use super::draft::{ReceivePolicy, set};
 use super::instance::switch;

@@ -1,5 +1,5 @@
-//! Parses the keywords for the processes of the program: names, namespace, umask, dumps and
-//! reloads. Those for SNMP and D-Bus are accepted with a warning, without effect.
+//! Parses the keywords for the processes of Evenkeel: names, namespace, umask, dumps and reloads.
+//! Those for SNMP and D-Bus are accepted with a warning, without effect.
 
 use super::GLOBAL;
 use crate::codes;

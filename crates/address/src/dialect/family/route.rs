@@ -21,7 +21,7 @@ const HOPS_MAX: usize = 256;
 #[derive(Default)]
 pub(in crate::dialect) struct RouteDraft {
     route: Route,
-    /// `nexthop` has started a list of hops: further words apply to the last hop.
+    /// True once `nexthop` has started a list of hops: further words apply to the last hop.
     nexthops: bool,
     /// The word that is being parsed.
     word: SourceWord,

@@ -1,4 +1,4 @@
-//! Parses the keywords for priority, processors and memory of the process.
+//! Parses the keywords for priority, processors and memory of the address process.
 
 use super::GLOBAL;
 use crate::codes;

@@ -377,8 +377,7 @@ fn an_address_that_another_machine_has_is_told_as_a_duplicate() {
                 .any(|c| matches!(c, KernelChange::AddressDuplicate(seen) if seen.is(&spec)))
         });
         assert!(told);
-        // After a probe by this program, the address is added without duplicate detection, and
-        // used.
+        // After a probe by Evenkeel, the address is added without duplicate detection, and used.
         kernel.remove_address(&spec).unwrap();
         let probed = AddressSpec::new(&address, index, None, true);
         kernel.add_address(&probed).unwrap();
