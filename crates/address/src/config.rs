@@ -92,7 +92,7 @@ pub struct Global {
     pub startup_delay: Duration,
     /// `script_user`: user and group of scripts without their own.
     pub script_user: Option<Account>,
-    /// `enable_script_security`: scripts that others can change are not run as root.
+    /// True if scripts that others can change are not run as root (`enable_script_security`).
     pub script_security: bool,
     /// `notify_fifo`, `vrrp_notify_fifo`, with the scripts that read them.
     pub fifos: Vec<Fifo>,
@@ -110,15 +110,16 @@ pub struct Global {
     pub realtime_priority: Option<u32>,
     /// `vrrp_rlimit_rttime`: CPU time without a blocking system call (RLIMIT_RTTIME).
     pub rttime_us: Option<u64>,
-    /// `vrrp_no_swap`; always set in our language.
+    /// True if the memory is locked (`vrrp_no_swap`); always true in our language.
     pub lock_memory: bool,
     /// Processors of `vrrp_cpu_affinity`, by number.
     pub processors: Vec<u32>,
     pub process_name: Option<String>,
-    /// `dynamic_interfaces`: missing interfaces may appear later.
+    /// True if missing interfaces may appear later (`dynamic_interfaces`).
     pub dynamic_interfaces: bool,
     pub no_mail_on_faults: bool,
-    /// `smtp_alert` and `smtp_alert_vrrp`: default for instances without the setting.
+    /// Default for instances without the setting: true if transitions are reported by mail
+    /// (`smtp_alert`, `smtp_alert_vrrp`).
     pub smtp_alert: bool,
     pub notify_priority_changes: bool,
     pub disable_local_igmp: bool,
@@ -141,7 +142,7 @@ pub struct Global {
     pub umask: Option<u32>,
     /// `child_wait_time`: maximum time in seconds that the process may take to stop.
     pub child_wait_s: Option<u32>,
-    /// `data_use_instance`: file names of dumps contain the instance and the namespace.
+    /// True if file names of dumps contain the instance and the namespace (`data_use_instance`).
     pub dumps_by_instance: bool,
     /// Directory of the dumps; `None`: the default.
     pub dump_directory: Option<PathBuf>,
@@ -166,7 +167,7 @@ pub struct Nftables {
     /// `nftables_priority`: priority of the chains.
     #[serde(rename = "nftables_priority")]
     pub priority: Option<i32>,
-    /// `nftables_counters`: each rule counts what it matched.
+    /// True if each rule of the packet filter counts what it matched (`nftables_counters`).
     #[serde(rename = "nftables_counters")]
     pub counters: bool,
 }

@@ -114,14 +114,14 @@ pub fn has_programs(config: &Config) -> bool {
     programs(config).iter().any(exists)
 }
 
-/// Returns whether programs run as a user other than this one.
+/// Returns whether the configuration runs programs as a user other than that of this process.
 fn others(config: &Config) -> bool {
     let own = rustix::process::geteuid().as_raw();
     let users = users(config);
     users.iter().flatten().any(|uid| *uid != own)
 }
 
-/// Returns whether programs run as this user.
+/// Returns whether the configuration runs programs as the user of this process.
 pub fn starts_programs_of_its_own(config: &Config) -> bool {
     let own = rustix::process::geteuid().as_raw();
     let users = users(config);

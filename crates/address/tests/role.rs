@@ -1,4 +1,4 @@
-//! Tests of the whole address role: processes in network namespaces that own addresses, lose them,
+//! Tests the whole address role: processes in network namespaces that own addresses, lose them,
 //! and take them over.
 
 #[path = "role/ability.rs"]

@@ -1,5 +1,5 @@
-//! `evenkeel boot`: shows the networks from which machines boot, the machines and their requests,
-//! and gives orders for machines to the running boot role.
+//! Implements `evenkeel boot`: shows the networks from which machines boot, the machines and their
+//! requests, and sends orders for machines to the running boot role.
 
 mod image;
 mod power;

@@ -176,7 +176,8 @@ impl<A: Address> LeaseJournal<A> {
         self.file.append(entries, is_synced)
     }
 
-    /// Returns the contents for another file in place of this one.
+    /// Returns the contents of the file for a copy elsewhere: the longest lease time and all known
+    /// leases.
     pub fn contents(&self) -> Vec<u8> {
         self.file.contents(entries(self.longest_s, &self.known))
     }

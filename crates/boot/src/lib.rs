@@ -1,5 +1,5 @@
-//! Network boot for machines without disks of their own: a node gives each machine an address, a
-//! boot loader, and the image that the configuration names for it.
+//! Boots machines over the network that have no disks of their own: a node gives each machine an
+//! address, a boot loader, and the image that the configuration names for the machine.
 //!
 //! - [`config`] is the configuration, [`keyword`] its syntax.
 //! - [`mac`] is the MAC address, by which a machine is identified.

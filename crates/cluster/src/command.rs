@@ -382,7 +382,7 @@ pub struct RolloutReport {
 /// Findings of a node that checked a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct CheckFindings {
-    /// The change affects settings that nodes must agree on (router ids, priorities,
+    /// True if the change affects settings that nodes must agree on (router ids, priorities,
     /// timers). All nodes apply it at once, without a canary, and all roll back at once.
     #[serde(default)]
     pub together: bool,

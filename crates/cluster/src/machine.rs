@@ -17,10 +17,10 @@ use std::sync::Arc;
 /// The machine's result for a version.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct MachineVerdict {
-    /// The machine can serve the version, or serves it.
+    /// True if the machine can serve the version, or serves it.
     pub good: bool,
     pub words: String,
-    /// For a check: the version changes what nodes must agree on among themselves.
+    /// For a check: true if the version changes settings on which the nodes must agree.
     pub together: bool,
 }
 

@@ -48,9 +48,9 @@ pub struct Vmac {
     pub name: Option<String>,
     /// MAC other than 00:00:5e:00:01:VRID (00:00:5e:00:02:VRID for IPv6).
     pub mac: Option<[u8; 6]>,
-    /// `vmac_xmit_base`: adverts are sent from the parent interface.
+    /// True if adverts are sent from the parent interface (`vmac_xmit_base`).
     pub transmit_on_base: bool,
-    /// `use_ipvlan`: an ipvlan instead of a macvlan.
+    /// True if the virtual interface is an ipvlan instead of a macvlan (`use_ipvlan`).
     #[serde(default)]
     pub is_ipvlan: bool,
     pub ipvlan: Option<IpAddr>,
@@ -105,7 +105,7 @@ pub struct NotifyScripts {
     pub backup: Option<Notify>,
     pub fault: Option<Notify>,
     pub stop: Option<Notify>,
-    /// `notify_deleted` is configured, with or without a script.
+    /// True if `notify_deleted` is configured, with or without a script.
     #[serde(default)]
     pub reports_deleted: bool,
     pub deleted: Option<Notify>,

@@ -37,11 +37,11 @@ pub struct Address {
     pub no_prefix_route: bool,
     pub auto_join: bool,
     pub preferred: Option<Lifetime>,
-    /// `no_track`: the loss of the address causes no fault.
+    /// True if the loss of the address causes no fault (`no_track`).
     pub no_track: bool,
     pub track_group: Option<String>,
-    /// `use_vmac` of this address, or `use_vmac_addr`: the address is on a virtual interface on top
-    /// of its interface.
+    /// True if the address is on a virtual interface on top of its interface (`use_vmac` of the
+    /// address, or `use_vmac_addr`).
     pub vmac: bool,
 }
 
@@ -98,7 +98,7 @@ pub struct NextHop {
 /// A line of `virtual_routes`, `static_routes`, with the names of iproute2.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Route {
-    /// Address family is IPv6: `inet6`, or derived from the addresses.
+    /// True if the address family is IPv6: by the keyword `inet6`, or derived from the addresses.
     pub ipv6: bool,
     pub kind: RouteKind,
     /// Destination network; None: the default route.

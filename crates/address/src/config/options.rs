@@ -35,8 +35,8 @@ pub struct Options {
     /// Our language, `handover-drain`: time for which connections may finish at the old owner after
     /// a planned hand-over, while the new owner gets all new ones.
     pub handover_drain: Duration,
-    /// Our language, `lease`: the machine has the addresses only while it holds their cluster
-    /// lease.
+    /// True if the machine has the addresses only while it holds their cluster lease (line `lease`
+    /// of our language).
     pub lease: bool,
 }
 

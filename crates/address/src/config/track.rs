@@ -42,7 +42,7 @@ pub struct Script {
     pub rise: u32,
     pub fall: u32,
     pub account: Option<Account>,
-    /// `init_fail`: counts as failed until the first result.
+    /// True if the script counts as failed until its first result (`init_fail`).
     pub init_fail: bool,
 }
 

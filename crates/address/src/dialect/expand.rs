@@ -14,7 +14,6 @@ pub(super) const MADE_BYTES_MAX: usize = 8 << 20;
 
 #[derive(Clone, Debug)]
 pub(super) struct VariableValue {
-    /// Lines of the value; usually one.
     pub(super) lines: Vec<Text>,
 }
 

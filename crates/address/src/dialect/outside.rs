@@ -90,8 +90,8 @@ pub struct LocalMachine {
 }
 
 impl LocalMachine {
-    /// Creates the value. Its random numbers are seeded from the clock, unless [`Outside::seed`] is
-    /// called before the first one.
+    /// Creates the source of facts. Its random numbers are seeded from the clock, unless
+    /// [`Outside::seed`] is called before the first one.
     pub fn new() -> LocalMachine {
         LocalMachine { state: 0 }
     }

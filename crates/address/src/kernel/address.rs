@@ -40,7 +40,7 @@ impl AddressFlags {
     pub const NO_PREFIX_ROUTE: AddressFlags = AddressFlags(0x200);
     pub const AUTO_JOIN: AddressFlags = AddressFlags(0x400);
 
-    /// Returns both flags if `if_so`, else only this one.
+    /// Returns these flags, with `other` added if `if_so`.
     #[must_use]
     pub fn with(self, other: AddressFlags, if_so: bool) -> AddressFlags {
         AddressFlags(if if_so { self.0 | other.0 } else { self.0 })

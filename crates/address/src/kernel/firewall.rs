@@ -70,7 +70,7 @@ pub struct Firewall {
     pub quiet: Vec<(u32, u32)>,
     /// `nftables_priority`; None: just before the filters of other programs.
     pub priority: Option<i32>,
-    /// `nftables_counters`: each rule counts the packets that it matched.
+    /// True if each rule counts the packets that it matched (`nftables_counters`).
     pub counters: bool,
 }
 

@@ -107,7 +107,7 @@ impl VirtualIp {
     }
 }
 
-/// Everything that has been read so far.
+/// Sections `node` and `virtual-ip` that have been read so far, with their diagnostics.
 #[derive(Debug)]
 pub(super) struct AddressConfigDraft {
     pub(super) host: TargetHost,

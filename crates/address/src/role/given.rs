@@ -49,8 +49,9 @@ pub enum RoleOrder {
     /// priority zero is sent. Without it a successor takes over and everything is left in place.
     Stop {
         release: bool,
-        /// Addresses that no other node takes stay until the next order, while the proxy finishes
-        /// its connections. The response is [`Notification::Stays`], or the end of the role.
+        /// True if addresses that no other node takes stay until the next order, while the proxy
+        /// finishes its connections. The response is [`Notification::Stays`], or the end of the
+        /// role.
         stays: bool,
     },
     /// Hand the addresses of this instance (or of all, without a name) over to another machine, and

@@ -176,7 +176,7 @@ impl Leases {
     }
 
     /// Returns whether the lease of an instance ends too soon to set its addresses again. The
-    /// kernel has then removed them already, or will do so by itself.
+    /// kernel has then removed the addresses already, or will do so by itself.
     pub fn ends_soon(&self, now: Time, instance: &Configured) -> bool {
         self.end(instance)
             .is_some_and(|end| lifetime_within(now, end).is_none())

@@ -17,7 +17,7 @@ const PREFIX: &str = "vrrp";
 #[derive(Clone, Debug)]
 pub struct SecondaryVmac {
     pub base: String,
-    /// Address family, which determines the virtual MAC.
+    /// True if the address family is IPv6, which determines the virtual MAC.
     pub ipv6: bool,
     pub vmac: Vmac,
 }

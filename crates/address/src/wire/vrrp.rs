@@ -38,8 +38,8 @@ pub struct VrrpOptions {
     /// Index and name of the interface to which the socket is bound; optional for unicast.
     pub interface: Option<(u32, String)>,
     pub transport: VrrpTransport,
-    /// Protocol 51 in place of 112 (IPv4): authenticated adverts. Sent data is then a whole packet
-    /// with its IP header, which the authentication covers.
+    /// True for authenticated adverts: protocol 51 in place of 112 (IPv4). Sent data is then a
+    /// whole packet with its IP header, which the authentication covers.
     pub authenticated: bool,
     /// Size of the receive buffer in bytes; None: the system's default.
     pub receive_buffer_bytes: Option<u32>,

@@ -1,4 +1,4 @@
-//! Tests of the AoE server: frames as bytes, disks, and the order of requests.
+//! Tests the AoE server: frames as bytes, disks, and the order of requests.
 
 use super::bay::{AoeTarget, AoeTargetConfig, FrameSender};
 use super::frame::{AoeAddress, Header, sectors_max};

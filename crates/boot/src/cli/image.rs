@@ -1,6 +1,6 @@
-//! `evenkeel boot image build debian SUITE DIR`: builds a kernel, an initial RAM disk and a root
-//! for diskless machines from Debian packages. Builds are reproducible: the same packages give the
-//! same bytes, without build times or random data.
+//! Implements `evenkeel boot image build debian SUITE DIR`: builds a kernel, an initial RAM disk
+//! and a root for diskless machines from Debian packages. Builds are reproducible: the same
+//! packages give the same bytes, without build times or random data.
 
 mod ext4;
 mod tree;

@@ -1,6 +1,6 @@
-//! `evenkeel boot power`: switches a machine on or off with the power control in its configuration
-//! line. The boot role only provides that line, since it has no privilege to start programs. The
-//! command runs them with the privileges of its caller.
+//! Implements `evenkeel boot power`: switches a machine on or off with the power control in its
+//! configuration line. The boot role only provides that line, since it has no privilege to start
+//! programs. The command runs the programs of the line with the privileges of its caller.
 
 use super::{OfBoot, query_boot_role};
 use crate::message::PowerControlResponse;

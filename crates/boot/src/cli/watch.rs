@@ -1,4 +1,5 @@
-//! `evenkeel boot watch`: prints the requests of machines and the responses as they happen.
+//! Implements `evenkeel boot watch`: prints the requests of machines and the responses as they
+//! happen.
 
 use super::{OfBoot, query_boot_role};
 use crate::history::BootHistoryEntry;

@@ -423,8 +423,8 @@ impl DhcpServer {
         let claims = &request.claims;
         // A client that keeps its address sends it in ciaddr (RFC 2131, 4.3.2).
         let (how, address) = match (claims.server, claims.uses, claims.wants) {
-            // Distinguishes the offer of a node that has gone: only the records of that node said
-            // that the address is unused.
+            // Treats a client apart that accepts the offer of another node, for which this node
+            // responds: only the records of that node show that the address is unused.
             (Some(server), uses, wants) if server != self.here.address => {
                 (ClientRequestState::Elsewhere, wants.or(uses))
             }

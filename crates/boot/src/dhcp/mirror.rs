@@ -1,6 +1,6 @@
-//! Copies of the leases of a part at the other nodes, so that one of them knows the leases when it
+//! Copies the leases of a part to the other nodes, so that one of them knows the leases when it
 //! takes the part: [`record::OwnedParts`] with addresses of both families as keys. A copy also has
-//! the leases that the holder gave of the part by previous ranges.
+//! the leases that the holder gave by previous ranges in the name of the part.
 
 use super::holder::{Holder, HolderChange};
 use super::range::RANGE_MAX;

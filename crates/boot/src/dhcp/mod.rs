@@ -1,4 +1,5 @@
-//! DHCP for IPv4 (RFC 2131 and 2132) without I/O: requests, responses and decisions.
+//! Implements a DHCP server for IPv4 (RFC 2131 and 2132) without I/O: parses requests, decides
+//! about them, and writes responses.
 //!
 //! - [`request`] parses a packet of a client, [`reply`] writes the response.
 //! - [`range`] divides a range into one part per node, [`pool`] tracks which client may use which

@@ -1,5 +1,5 @@
-//! Knowledge of a node about the addresses of a part after a change of the range or of the number
-//! of parts. All types are values without a clock.
+//! Decides whether a node may take a part of a range, and which leases of the part it knows, after
+//! a change of the range or of the number of parts. All types are values without a clock.
 //!
 //! A lease is a fact about an address, and the range determines the part of the address. The
 //! record of a part names the range by which its holder assigns addresses. Its `past` names the

@@ -1,5 +1,5 @@
-//! Address pool of one range: which client may use which address. The pool is a value without a
-//! clock, so that simulations can replay its histories.
+//! Tracks which client may use which address of one range, and assigns addresses to clients. The
+//! pool is a value without a clock, so that simulations can replay its histories.
 //!
 //! A range is divided into parts, one for each node. A node assigns addresses only from the parts
 //! that it holds; the cluster grants each part to one holder at a time. After a part moves, its
@@ -425,8 +425,8 @@ impl<A: Address> Pool<A> {
             Holder::Client(mac) if !self.by_mac.contains_key(&mac) => {
                 self.lease(mac, until_ms, now_ms)
             }
-            // Nobody knows which of its two addresses a client uses: only that client may
-            // continue with this one.
+            // Makes the address unclear: the client has a lease of another address, too, and no
+            // node knows which of the two it uses. Only this client may continue with the address.
             Holder::Client(mac) => AddressUse::unclear(until_ms, Some(mac), false),
             Holder::Unclear(its) => AddressUse::unclear(until_ms, user.or(its), false),
             Holder::Before(its) => AddressUse::unclear(until_ms, user.or(its), true),
@@ -516,8 +516,8 @@ impl<A: Address> Pool<A> {
         }
     }
 
-    /// Returns whether an address of this node may belong to a client other than this one, which
-    /// says that it uses the address.
+    /// Returns whether this node holds an address that may belong to a client other than the given
+    /// one, which says that it uses the address.
     pub fn may_be_anothers(&self, mac: Mac, address: A) -> bool {
         let one = self.uses.get(&address).filter(|_| self.holds(address));
         matches!(one, Some(AddressUse::Unclear { user, .. }) if *user != Some(mac))
@@ -630,8 +630,8 @@ impl<A: Address> Pool<A> {
                 self.end(other);
                 None
             }
-            // The client says that it uses this address. An old packet would say the same: the
-            // other address stays reserved for as long as it may be in use.
+            // Lets the client have the address that it says it uses. An old packet would say the
+            // same, so its other address stays reserved for as long as it may be in use.
             one if how.may_use() && is_unclear => {
                 self.set(other, AddressUse::unclear(one.until_ms(), None, false));
                 None

@@ -1,4 +1,5 @@
-//! Ranges of addresses, their parts, and spans.
+//! Defines ranges of addresses, divides them into parts, and computes the addresses of a part (its
+//! span), for both address families.
 
 use std::fmt::{Debug, Display};
 use std::hash::Hash;

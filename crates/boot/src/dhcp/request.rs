@@ -114,8 +114,8 @@ pub struct Request {
 /// Relay agents that the request has passed, and fields for the way back.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RelayRoute {
-    /// Broadcast flag: the client cannot receive packets for an address that it does not have
-    /// yet.
+    /// True if the client cannot receive packets for an address that it does not have yet
+    /// (broadcast flag).
     pub broadcast: bool,
     /// Relay agent that forwarded the request (giaddr).
     pub relay: Option<Ipv4Addr>,

@@ -107,14 +107,15 @@ struct Record {
     named: BTreeSet<String>,
     /// Range by which the node assigns addresses, and those of previous ranges.
     claim: PartClaim,
-    /// The node has stored which addresses others may have assigned.
+    /// True if the node has stored which addresses others may have assigned.
     clear: bool,
-    /// No client has got a lease in this epoch.
+    /// True if no client has got a lease in this epoch.
     unheard: bool,
     /// Number of the node's disk, and of the disk of the previous holder.
     disk: u64,
     before: u64,
-    /// While the record is not clear: all leases by the previous records are the node's own.
+    /// True if all leases by the previous records are the node's own, while the record is not
+    /// clear.
     own: bool,
     longest_s: u32,
     /// Node that knows what is withheld because of the record's node, and the number of its disk.
@@ -171,19 +172,19 @@ struct Odds {
     lasting: u64,
     /// Average steps between changes of the range; zero: never.
     steady: u64,
-    /// A node leaves a part for a while to one that knows its leases. No address may be assigned
-    /// twice even without that.
+    /// True if a node leaves a part for a while to one that knows its leases. No address may be
+    /// assigned twice even if not.
     awaits: bool,
-    /// Disks of nodes may be empty after a crash.
+    /// True if disks of nodes may be empty after a crash.
     empties: bool,
     lies: bool,
-    /// The nodes do not reach each other.
+    /// True if the nodes do not reach each other.
     apart: bool,
     sleeps: bool,
-    /// A node crashes as soon as a client has got a lease while the record of its part says that
-    /// none has.
+    /// True if a node crashes as soon as a client has got a lease while the record of the lease's
+    /// part still says that no client has.
     strikes: bool,
-    /// Older copies of disks are put back after a crash.
+    /// True if older copies of disks are put back after a crash.
     restores: bool,
 }
 

@@ -1,5 +1,5 @@
-//! DHCP for IPv6 (RFC 8415, and RFC 5970 for boot options) without I/O: requests, responses and
-//! decisions.
+//! Implements a DHCP server for IPv6 (RFC 8415, and RFC 5970 for boot options) without I/O: parses
+//! requests, decides about them, and writes responses.
 //!
 //! - [`option`] parses and encodes options, [`relay`] the relay messages around those of clients.
 //! - [`request`] parses a packet of a client, [`reply`] writes the response.

@@ -1,5 +1,5 @@
-//! HTTP server, from which iPXE, UEFI and installers fetch files: GET and HEAD by HTTP/1.1, with
-//! ranges. It serves only the files of its [`ContentSource`](crate::content::ContentSource).
+//! Serves files by HTTP, for iPXE, UEFI and installers: GET and HEAD by HTTP/1.1, with ranges. The
+//! server has only the files of its [`ContentSource`](crate::content::ContentSource).
 //!
 //! - [`ask`] parses requests, without I/O.
 //! - [`server`] is the thread with the connections.

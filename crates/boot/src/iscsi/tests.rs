@@ -1,4 +1,4 @@
-//! Tests of the iSCSI target with PDUs as bytes: logins, commands with data in every form, and
+//! Tests the iSCSI target with PDUs as bytes: logins, commands with data in every form, and
 //! invalid PDUs of an initiator.
 
 use super::login::{LoggedInSession, Login, LoginRejectStatus};

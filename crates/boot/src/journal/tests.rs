@@ -1,4 +1,4 @@
-//! Tests of the lease file on disks that are torn, full or missing.
+//! Tests the lease file on disks that are torn, full or missing.
 
 use super::*;
 use crate::mac::Mac;

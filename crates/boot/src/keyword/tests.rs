@@ -1,4 +1,4 @@
-//! Tests of `boot` sections: the resulting configuration, and the diagnostics of wrong ones.
+//! Tests `boot` sections: the resulting configuration, and the diagnostics of wrong ones.
 
 use super::*;
 use configuration::{LoadOptions, Recording, SectionKeywords};

@@ -1,6 +1,6 @@
-//! Link to the boot roles of the other nodes: TLS 1.3 with the certificates of the cluster on
-//! both sides. The holder of parts connects to the others, sends them its leases, and receives
-//! confirmations of what is on their disks. The link itself decides nothing.
+//! Connects the boot role with those of the other nodes: TLS 1.3 with the certificates of the
+//! cluster on both sides. The holder of parts connects to the others, sends them its leases, and
+//! receives confirmations of what is on their disks. The link itself decides nothing.
 
 mod frame;
 mod keeper;

@@ -92,8 +92,8 @@ impl AcquiredPart {
         is_own.then(|| (self.epoch, record.pasts()))
     }
 
-    /// Returns the node that knows what is withheld because of this one. `is_stored`: whether what
-    /// this node withholds since it took the part is also on its own disk.
+    /// Returns the node that knows what is withheld because this node has the part. `is_stored`:
+    /// whether what this node withholds since it took the part is also on its own disk.
     fn former(&self, is_stored: bool) -> Option<FormerHolder> {
         match &self.state {
             AcquiredPartState::Settled(_, Some(sources)) if is_stored => {
@@ -138,7 +138,7 @@ struct LeaseSourcesOfPart {
 struct OwnedParts {
     /// Parts that this node has taken over, by index.
     taken: BTreeMap<usize, AcquiredPart>,
-    /// Parts that this node already held in an earlier call of `turn`.
+    /// Parts that this node already held in an earlier call of `evaluate_parts`.
     used: BTreeSet<usize>,
     /// Parts whose leases are being copied from another node: the epoch, and the start,
     /// nanoseconds.
@@ -161,7 +161,7 @@ pub struct LocalNode<'a> {
     pub address6: Option<Ipv6Addr>,
     /// Machines with a boot order, which count if the node leads.
     pub orders: &'a [u32],
-    /// All that the node knows of leases is on its disk.
+    /// True if all that the node knows of leases is on its disk.
     pub is_stored: bool,
 }
 
@@ -354,7 +354,7 @@ impl ClusterLeases {
         record.is_none_or(is_named) && later.all(|(_, named)| !named.is_empty())
     }
 
-    /// Returns the next time at which `turn` must run, nanoseconds.
+    /// Returns the next time at which `evaluate_parts` must run, nanoseconds.
     pub fn due_ns(&self, now_ns: u64) -> Option<u64> {
         let ends = self.known.values().map(|lease| lease.until_ns);
         let unknown = self.unknown.values();
@@ -513,8 +513,8 @@ impl ClusterLeases {
         let former = if have_ended {
             None
         } else {
-            // Names the former holder until the earlier leases have ended: a restart before that
-            // has to judge again.
+            // Names the former holder until the earlier leases have ended: after a restart before
+            // that, this node has to decide again what it knows of the part.
             self.former(taken, clear)
         };
         let claimed = record.filter(|_| !have_ended);

@@ -237,7 +237,8 @@ impl NetworkServer {
         };
         let (standing, written) = leases.evaluate_parts(&local, &knowledge, now);
         for one in written {
-            // The same record is reported again until the cluster has it.
+            // Adds a record only if it is not waiting already: the leases return it again until the
+            // cluster has it.
             if !records.contains(&one) {
                 records.push(one);
             }

@@ -282,7 +282,8 @@ impl DhcpThread {
                 && sockets.http_port == http_port
         };
         if !self.sockets.as_ref().is_some_and(is_open) {
-            // The old sockets are closed first, because the ports may be the same.
+            // Closes the old sockets before the new ones are opened, because the ports may be the
+            // same.
             (self.sockets, self.six) = (None, None);
             self.offers.clear();
             self.close_files();

@@ -1,4 +1,4 @@
-//! Tests of the scripts of iPXE with one node and with two.
+//! Tests the scripts of iPXE with one node and with two.
 
 use super::*;
 use crate::config::{AddressSource, ClientParameters, LanPorts, UnknownMachinePolicy};

@@ -264,7 +264,8 @@ mod tests {
         let stored = site.unstored_turns().expect("the machine is done");
         assert!(stored.is_done(CLIENT, "install"));
         site.stored_turns(stored);
-        // The same for a line that is added later: the section may have been renamed.
+        // A machine that gets its line later counts as done, too: the section may have been
+        // renamed.
         let mut lan = site.lan().clone();
         let other = Mac([2, 0, 0, 0, 0, 2]);
         let machine = lan.machines[&CLIENT].clone();

@@ -112,7 +112,8 @@ pub struct NetworkState {
 struct SingleBootStatus {
     /// Record of single boots on disk. None: the file has not been read.
     stored: Option<SingleBootProgress>,
-    /// True if another node has decided the single boots before this one, whose record is older.
+    /// True if another node decided the single boots before this node does, and the record of this
+    /// node is older.
     is_unknown: bool,
     has_failed: bool,
     opened: u32,

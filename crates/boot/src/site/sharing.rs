@@ -637,7 +637,7 @@ mod tests {
             site.decide_confirmation(CLIENT, Some(ip(100).into()), 0)
         };
         assert_eq!(tells(false, 3_600), ConfirmationDecision::Now);
-        // A node that receives the part from this one would not know of the lease.
+        // A node that receives the part from this node would not know of the lease.
         assert_eq!(tells(true, 3_600), ConfirmationDecision::Later);
         // A node that receives the part would assume that the lease ends earlier.
         assert_eq!(tells(false, 3_599), ConfirmationDecision::Later);

@@ -281,8 +281,7 @@ impl NetworkState {
         let Some(at) = files.iter().position(|(known, _)| known == file) else {
             return;
         };
-        // Of the two files of a program, a machine needs only one: the other one is for other
-        // firmware.
+        // Requires only one of the two files of a program: the other one is for other firmware.
         let all = match image {
             Image::Program { .. } => 1 << at,
             _ => (1_u32 << files.len()) - 1,

@@ -1,6 +1,6 @@
-//! TFTP server, from which firmware fetches files: RFC 1350 with options (RFC 2347), block size
-//! (RFC 2348), timeout and length (RFC 2349) and windows (RFC 7440). The server accepts no writes,
-//! and serves only the files of its [`ContentSource`](crate::content::ContentSource).
+//! Serves files by TFTP, for firmware: RFC 1350 with options (RFC 2347), block size (RFC 2348),
+//! timeout and length (RFC 2349) and windows (RFC 7440). The server accepts no writes, and has only
+//! the files of its [`ContentSource`](crate::content::ContentSource).
 //!
 //! - [`packet`] parses and encodes packets, [`transfer`] is one transfer without I/O.
 //! - [`server`] is the thread with the sockets.

@@ -1,4 +1,4 @@
-//! Tests of TFTP transfers in virtual time, with a client of RFC 7440 behind a link that loses,
+//! Tests TFTP transfers in virtual time, with a client of RFC 7440 behind a link that loses,
 //! duplicates and delays packets by a seed; and of single packets.
 
 use super::packet::{Options, TftpPacket};

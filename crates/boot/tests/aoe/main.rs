@@ -1,4 +1,4 @@
-//! Tests of disks over Ethernet with real clients: aoetools, and a diskless machine whose firmware
+//! Tests disks over Ethernet with real clients: aoetools, and a diskless machine whose firmware
 //! (iPXE) boots one.
 
 use boot::aoe::Server;

@@ -1,4 +1,4 @@
-//! Tests of files by TFTP and HTTP: the real server threads at ports of the test, with well-behaved
+//! Tests files by TFTP and HTTP: the real server threads at ports of the test, with well-behaved
 //! and hostile clients.
 
 mod http;

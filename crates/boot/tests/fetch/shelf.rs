@@ -1,4 +1,5 @@
-//! Content source of the tests: serves the files of a directory, and records the end of each fetch.
+//! Provides the content of the tests: serves the files of a directory, and records the end of each
+//! fetch.
 
 use boot::content::{ContentSource, FetchClient, FetchContent, FetchReport, MissingContent};
 use lab::{ScratchDirectory, eventually};

@@ -1,4 +1,4 @@
-//! Tests of clients that violate iSCSI or NBD.
+//! Tests clients that violate iSCSI or NBD.
 
 use super::{RootDiskFixture, iscsi};
 use lab::eventually;

@@ -1,4 +1,4 @@
-//! Tests of disks by iSCSI and NBD with real clients: libiscsi, QEMU and libnbd.
+//! Tests disks by iSCSI and NBD with real clients: libiscsi, QEMU and libnbd.
 
 mod clients;
 mod hostile;

@@ -1,4 +1,4 @@
-//! Tests of the boot role over IPv6 with real clients, a real relay and, on request, real firmware.
+//! Tests the boot role over IPv6 with real clients, a real relay and, on request, real firmware.
 
 mod firmware;
 mod site;

@@ -1,4 +1,5 @@
-//! Fixture of the IPv6 tests: a node with the boot role, and clients on a switch with the node.
+//! Provides the fixture of the IPv6 tests: a node with the boot role, and clients on a switch with
+//! the node.
 
 use boot::config::{
     AddressSource, BootConfig, ClientParameters, Image, Ipv6Config, Ipv6Network, LanConfig,

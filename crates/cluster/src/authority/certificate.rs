@@ -398,7 +398,7 @@ fn authority_params(cluster: &str, key: &KeyPair) -> Result<CertificateParams, A
     let short = of_key.get(..16).unwrap_or_default();
     let mut params = CertificateParams::default();
     params.distinguished_name = distinguished(&format!("evenkeel {cluster} {short}"));
-    // The path length allows for the CAs that followed this one, below it in a chain.
+    // Sets the path length so that a chain may contain, below this CA, the CAs that followed it.
     let below = BasicConstraints::Constrained(FORMER_AUTHORITIES_MAX as u8);
     params.is_ca = IsCa::Ca(below);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

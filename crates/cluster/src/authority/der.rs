@@ -1,6 +1,6 @@
-//! A minimal DER parser for the cluster's own certificates. Verifies an Ed25519 signature
-//! regardless of the validity period, and returns the expiry; no linked library offers either.
-//! Lengths above 65535 bytes are refused.
+//! Parses the DER of the cluster's own certificates. Verifies an Ed25519 signature regardless of
+//! the validity period, and returns the expiry; no linked library offers either. Lengths above
+//! 65535 bytes are refused.
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use rustls::pki_types::CertificateDer;
@@ -20,7 +20,7 @@ const CENTURY: i64 = 50;
 /// A DER value, and the bytes that follow it.
 struct DerValue<'a> {
     tag: u8,
-    /// The value with its tag and length.
+    /// Bytes of the value together with its tag and length.
     whole: &'a [u8],
     inside: &'a [u8],
     rest: &'a [u8],

@@ -1,5 +1,5 @@
-//! Authentication between members: the cluster's own CA and its certificates. Encryption
-//! of contents, so that only nodes can read them.
+//! Authenticates members to each other, with the cluster's own CA and its certificates, and
+//! encrypts contents, so that only nodes can read them.
 //!
 //! - [`Authority`] is the CA. Its key is on nodes only.
 //! - [`MemberIdentity`] is the certificate and key of a member. [`Trust`] verifies other

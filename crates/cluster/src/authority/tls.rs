@@ -1,6 +1,6 @@
-//! TLS between members: 1.3 only, certificates on both sides. The verifiers here check
-//! the chain. [`super::Trust`] checks after the handshake whether the bearer is still a
-//! member, so that a refusal reaches the other side as a message.
+//! Configures TLS between members: 1.3 only, certificates on both sides. The verifiers here check
+//! the chain. [`super::Trust`] checks after the handshake whether the bearer is still a member, so
+//! that a refusal reaches the other side as a message.
 
 use super::{AuthorityError, MemberIdentity, Token, Trust, certificate_digest};
 use crate::member::Digest;

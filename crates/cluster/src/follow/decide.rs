@@ -45,7 +45,7 @@ pub enum Branch {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BranchHead {
     pub revision: Revision,
-    /// The revision descends from the last accepted one; true if there was none.
+    /// True if the revision descends from the last accepted one, or if there was none.
     pub follows_last: bool,
     /// Signatures of the revision and of all commits since the last accepted one; None if
     /// none are required.

@@ -1,4 +1,4 @@
-//! Following of repositories: turns the newest revision of a branch into a version, or
+//! Follows repositories: proposes the newest revision of a branch as a configuration version, or
 //! refuses it. The leading node polls ([`Follower::poll_repository`]); its proposals are treated
 //! like every other change.
 //!
@@ -72,7 +72,7 @@ pub struct ProposedRevision {
 pub struct RevisionRefusal {
     pub revision: Option<String>,
     pub trouble: Trouble,
-    /// The same cause was reported before.
+    /// True if the same cause was reported before.
     pub again: bool,
 }
 

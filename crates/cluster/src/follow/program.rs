@@ -47,7 +47,7 @@ pub(super) struct Asking<'a> {
     pub limit: Duration,
     pub said_max: usize,
     pub input: Vec<u8>,
-    /// The program makes its directory grow, so the directory is measured.
+    /// True if the program makes its directory grow, so that the directory is measured.
     pub grows: bool,
 }
 

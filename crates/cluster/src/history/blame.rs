@@ -10,7 +10,7 @@ pub struct BlamedLine {
     /// Line number, from 1.
     pub number: usize,
     pub version: VersionId,
-    /// The line may be older, because older versions are no longer kept.
+    /// True if the line may come from an older version that is no longer kept.
     pub or_older: bool,
 }
 

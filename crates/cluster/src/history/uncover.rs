@@ -69,9 +69,9 @@ struct Hidden<'t> {
 
 struct OriginalLines<'t> {
     first: &'t [u8],
-    /// Lines with other secrets look the same.
+    /// True if lines with other secrets look the same when the secrets are masked.
     is_ambiguous: bool,
-    /// The copy has the same number of these lines.
+    /// True if the edited copy has as many of these lines as the original.
     is_complete: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Leases with epochs: the right of one member to use a resource for a time. A holder stops before
-//! the next one may begin.
+//! Implements leases with epochs: the right of one member to use a resource for a time. A holder
+//! stops before the next one may begin.
 //!
 //! The log records the holder of a lease ([`crate::command::LeaseCommand`]), with an
 //! epoch that grows with every grant. The duration is agreed between the [`Holder`] and
@@ -62,7 +62,7 @@ pub const VALID_MS_MAX: u64 = 3_600_000;
 pub struct LeaseRequest {
     pub name: String,
     pub valid_ms: u64,
-    /// The requester uses no epoch up to this one.
+    /// Highest epoch that the requester has seen: it uses no epoch up to this one.
     pub seen: Epoch,
     /// Rank of the node as a user of the resource: a holder with a lower rank hands the
     /// lease over.

@@ -48,8 +48,8 @@ pub struct LogStatus {
 pub struct RaftStatus {
     pub leader: Option<MemberId>,
     pub leading: bool,
-    /// On the leader: the state contains all entries committed in earlier terms. A leader
-    /// that was restarted may have a state from before its voters became members.
+    /// True on a leader whose state contains all entries committed in earlier terms. A leader that
+    /// was restarted may have a state from before its voters became members.
     pub is_settled: bool,
     pub term: u64,
     pub log: LogStatus,

@@ -63,8 +63,8 @@ pub(super) type AppendReply<R> = Result<StreamAppendResult<Types<R>>, RPCError<T
 
 type PendingAppend<R> = Pin<Box<dyn Future<Output = AppendReply<R>> + Send>>;
 
-/// Callback that returns whether the log has entries behind this one. If it has none,
-/// the waker is called once it has.
+/// Callback that returns whether the log has entries after a position. If it has none, the waker is
+/// called once it has.
 pub(super) type HasBehind = Box<dyn Fn(Option<LogId>, &Waker) -> bool + Send>;
 
 /// A delayed message, and its deadline.
@@ -87,11 +87,11 @@ pub(super) struct Pipeline<R: AsyncRuntime, S> {
     held: Option<HeldMessage<R>>,
     /// Time at which the last message without entries was sent.
     told_at: Option<R::Instant>,
-    /// Entries came soon after the last message that only carried the commit index.
+    /// True if entries came soon after the last message that only carried the commit index.
     more_comes: bool,
     large: bool,
     drained: bool,
-    /// A response failed or was negative: nothing more is sent.
+    /// True if a response failed or was negative: nothing more is sent.
     broken: bool,
 }
 

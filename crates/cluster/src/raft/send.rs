@@ -122,8 +122,8 @@ async fn chunk<R: AsyncRuntime>(
     of: Digest,
     digest: Digest,
 ) -> Result<(), StreamingError<Types<R>>> {
-    // A missing chunk was deleted after a newer snapshot: openraft restarts with that
-    // one.
+    // A missing chunk was deleted after a newer snapshot: returns an error, after which openraft
+    // restarts with the newer snapshot.
     let bytes = match ask::<R, _>(|done| store.chunk(digest, done)).await {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Err(nonsense()),

@@ -25,8 +25,8 @@ pub enum CallError {
     /// The connection ended before the response; the member may have got the call.
     #[error("the connection ended before the reply")]
     Closed,
-    /// The member refuses calls of this one: it does not know this member, or the cluster
-    /// removed it.
+    /// The called member refuses calls of this member: it does not know this member, or the cluster
+    /// has removed this member.
     #[error("the member refuses calls of this member")]
     Refused,
 }

@@ -275,7 +275,8 @@ impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
             let decrypted = self.shared.keys.decrypt_content_keys(&state);
             let (engine, name) = (&self.shared.engine, &self.shared.who.name);
             let mut opened = self.shared.keys.file_set(engine, record, name).await;
-            // Reports the failure to decrypt content keys only if this version needs such a key.
+            // Reports the failure to decrypt content keys only if the files of this version need
+            // such a key.
             if let (Err(ContentError::Authority(AuthorityError::NoRing(_))), Err(error)) =
                 (&opened, decrypted)
             {

@@ -154,8 +154,7 @@ pub struct RoleState<M: ServingMachine, N: ConnectionFactory> {
     /// Time of the last query to the majority about a joiner whose token is unknown here.
     /// Only the holder of the lock sends the query.
     pub(super) asked_for_strangers: tokio::sync::Mutex<Option<Instant>>,
-    /// Set when another member reported that this one was removed, also if that was before the
-    /// start.
+    /// True if another member reported that this member was removed, also before the start.
     removed: AtomicBool,
     /// Unreachable members at whose addresses a machine was found that does not accept this one, or
     /// that this one does not accept, with the reason. An entry ends when the member is reached

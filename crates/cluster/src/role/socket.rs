@@ -420,7 +420,7 @@ mod tests {
             .enable_all()
             .build()
             .unwrap();
-        // Repeated, because events at the same moment have no fixed order.
+        // Repeats the test, because events at the same moment have no fixed order.
         for round in 0..100 {
             let asks = asks_when_its_place_is_wanted(round % 2 == 0);
             runtime.block_on(async { timeout(LIMIT, asks).await.unwrap() });

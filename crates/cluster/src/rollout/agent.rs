@@ -33,7 +33,7 @@ pub enum Task {
     /// Serve the version; then [`Agent::served`].
     Serve {
         version: VersionId,
-        /// Keep the version that is served now for a rollback.
+        /// True if the version that is served now has to be kept for a rollback.
         trial: bool,
     },
     /// The candidate is accepted: keep it, also on disk; then [`Agent::kept`].
@@ -324,8 +324,8 @@ impl Agent {
                 nodes: Default::default(),
             }
             .name(),
-            // Treats the rest as the canary stage if the canary is the only node, which was already
-            // judged.
+            // Treats the stage of the remaining nodes as the canary stage if the canary is the only
+            // node: its service was already judged.
             RolloutStage::Rest { nodes } if nodes.len() == 1 && !record.goes_together() => {
                 RolloutStage::Canary { node: self.me }.name()
             }
@@ -339,7 +339,7 @@ impl Agent {
         }
         trial.stage = stage;
         trial.found = None;
-        // Withdraws the good report on the previous stage, which does not apply to this one.
+        // Withdraws the good report on the previous stage, which does not apply to the new stage.
         if let Some(own) = &mut self.own
             && own.outcome == Reported::Good
         {

@@ -166,8 +166,8 @@ impl Judge {
         }
     }
 
-    /// Starts a window: the node serves another version, or this one is judged again. The
-    /// samples before the first window remain the reference.
+    /// Starts a window of samples: the node has switched to another version, or the same version is
+    /// judged again. The samples before the first window remain the reference.
     pub fn switched(&mut self, at_ms: u64, length_ms: u64) {
         let last = match &self.window {
             Some(window) => window.newest.back(),

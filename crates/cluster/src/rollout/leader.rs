@@ -1,5 +1,5 @@
-//! The leader's next decision about the version whose rollout is in progress: which nodes serve it
-//! next, or whether it is accepted, refused or rolled back.
+//! Decides the leader's next step in the rollout in progress: which nodes serve the version next,
+//! or whether it is accepted, refused or rolled back.
 
 use crate::command::{Decision, Reported, RolloutStep, VersionId};
 use crate::member::MemberId;
@@ -31,7 +31,7 @@ const REASON_BYTES_MAX: usize = 8 << 10;
 /// Node as the leader sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NodeView {
-    /// The node is reachable. The leader reaches itself.
+    /// True if the node is reachable. The leader reaches itself.
     pub reachable: bool,
     /// Time since when the node is reachable or unreachable, or since when this leader
     /// leads.

@@ -1,7 +1,7 @@
-//! Simulated rollouts from seeds. Nodes crash, are cut off, have stuck disks or roll
-//! back by themselves; leaders change and reports are lost. Versions are refused, make
-//! things worse or kill the serving process. Consensus is simulated elsewhere; here a
-//! committed command is an item of a list.
+//! Simulates rollouts from seeds. Nodes crash, are cut off, have stuck disks or roll back by
+//! themselves; leaders change and reports are lost. Versions are refused, make things worse or kill
+//! the serving process. Consensus is simulated elsewhere; here a committed command is an item of a
+//! list.
 //!
 //! [`Checks`] verifies the invariants without knowledge of the implementation;
 //! deliberate [`RolloutDefect`]s show that it detects violations.

@@ -36,7 +36,7 @@ const SNAPSHOT_META: &str = "snapshot.meta";
 const SNAPSHOT_IMAGE: &str = "snapshot.image";
 /// Owner of the store, and the nonce of its promise file.
 pub(super) const TIE: &str = "tie";
-/// Reason why the other members must admit this one again.
+/// Reason why the other members must admit this member again.
 pub(super) const LOST: &str = "lost";
 /// Set if another member knows of a promise that this store does not have.
 pub(super) const CONDEMNED: &str = "condemned";

@@ -238,8 +238,8 @@ impl Store {
         (book.purged, book.last)
     }
 
-    /// Returns whether the log has entries after this one. If not, `waker` is woken when entries
-    /// are appended.
+    /// Returns whether the log has entries after `end`. If not, `waker` is woken when entries are
+    /// appended.
     pub fn has_behind(&self, end: Option<LogId>, waker: &Waker) -> bool {
         let mut book = lock(&self.book);
         if book.last > end {
@@ -390,7 +390,7 @@ impl Store {
         self.write(vec![Op::Truncate { from, last }], false, 0, done);
     }
 
-    /// Removes the entries up to this one, which a snapshot covers.
+    /// Removes the entries up to and including `to`, which a snapshot covers.
     pub fn purge(&self, to: LogId, done: Done) {
         let mut book = lock(&self.book);
         book.cache.purge(to.index + 1);

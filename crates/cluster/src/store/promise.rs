@@ -138,8 +138,9 @@ pub(super) fn is_kept(promised: Vote, vote: Vote) -> bool {
     vote >= promised
 }
 
-/// Returns a vote that is older than any vote of the same term. A prepared vote that is not granted
-/// gives way to another one of its term, or of an earlier term.
+/// Returns a vote of the term before that of `vote`, which is older than every vote of that term. A
+/// promise lowered to it also holds after `vote` has replaced a prepared vote that was never
+/// granted.
 fn vote_before(vote: Vote) -> Option<Vote> {
     let term = vote.leader_id.term.checked_sub(1)?;
     Some(Vote::new(term, MemberId(0)))

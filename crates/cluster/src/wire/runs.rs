@@ -69,7 +69,7 @@ mod tests {
             assert!(!runs.connected(restart, at(restart)));
             assert!(!runs.connected(restart, at(restart)));
         }
-        // A connection of the former process that was accepted late.
+        // A late connection of the former process is no second machine.
         assert!(!runs.connected(38, at(40)));
         assert!(!runs.connected(41, at(41)));
         let mut runs = Runs::default();

@@ -622,7 +622,7 @@ struct Handling<N: ConnectionFactory> {
     link: Arc<WireConnection>,
     question: RequestIdentity,
     bytes: usize,
-    /// The handler has started: the request may have had its effect.
+    /// True if the handler has started: the request may have had its effect.
     is_started: bool,
     answered: bool,
 }

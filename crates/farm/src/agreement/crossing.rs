@@ -171,8 +171,8 @@ impl CrossingSimulation {
         if !set.contains(&host) {
             return Err(format!("user{user} gets {host} and not one of {set:?}"));
         }
-        // Drops expired hosts. Around the end of a logon's timeout one node may have forgotten it,
-        // and the other one not.
+        // Drops expired hosts from the check: around the end of a logon's timeout one node may have
+        // forgotten the logon, and the other one not.
         self.hosts.retain(|_, (_, until_ms)| now_ms < *until_ms);
         let mut own = self.hosts.iter().filter(|((one, _), _)| *one == user);
         let there: BTreeSet<&String> = own

@@ -46,8 +46,8 @@ struct Begun<'g> {
     packets: Packets,
     /// The user; None if the cookie has to name it.
     user: Option<String>,
-    /// Notifier of the tunnel that waits for this one: this tunnel then serves only to authenticate
-    /// the user again.
+    /// Notifier of an older tunnel that waits for this tunnel: this tunnel then serves only to
+    /// authenticate the user again.
     wakes: Option<Arc<Notify>>,
 }
 

@@ -41,8 +41,8 @@ impl Visitor {
         lock(&self.place).from
     }
 
-    /// Sets the client address of the next request. Another client behind the same proxy has to
-    /// authenticate again.
+    /// Sets the client address of the next request. If it differs from the previous one, the
+    /// connection has to authenticate again: another client is behind the same proxy.
     pub fn set_from(&self, from: IpAddr) {
         let mut place = lock(&self.place);
         if place.from != from {

@@ -175,7 +175,7 @@ impl Session<'_> {
                 };
                 write(&mut bytes, &to_it).await?;
             }
-            // Continues with the rest in the next turn, which starts immediately.
+            // Leaves the remaining messages to the next turn, which starts immediately.
             if site.has_message(self.node) {
                 self.shared.ring();
             }

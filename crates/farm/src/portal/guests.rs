@@ -56,8 +56,8 @@ impl<'p> ScreenPath<'p> {
         })
     }
 
-    /// Returns the kind of display that has replaced this one, since the guest's display may have
-    /// changed its protocol.
+    /// Returns the kind of display that the guest offers now in place of the requested one, because
+    /// the guest's display may have changed its protocol.
     fn instead(self, all: &[Guest]) -> Option<&'static ScreenKind> {
         let guest = all.iter().find(|guest| guest.name == self.guest)?;
         let offered = guest.offers.iter().map(|(opens, _)| *opens);
@@ -166,7 +166,7 @@ impl Portal {
     ) -> PortalResponse {
         let asked = UpgradeRequestKind::of(head);
         // Requires the portal's own origin: a page of another site could otherwise open the screen
-        // with the cookie of this one.
+        // with the cookie of the portal.
         let is_own = head.headers.contains_key(ORIGIN) && sign_in::is_own(head);
         if matches!(asked, UpgradeRequestKind::Socket(_)) && !is_own {
             let words = "Only its own page can open this connection.";

@@ -30,7 +30,7 @@ fn reply(status: StatusCode, kind: &'static str, bytes: Vec<u8>) -> PortalRespon
     reply
 }
 
-/// Sets a header, unless the value is not a valid one.
+/// Adds a header. A text that is no valid header value is ignored.
 pub(super) fn set(reply: &mut PortalResponse, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         reply.headers_mut().append(name, value);

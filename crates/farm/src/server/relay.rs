@@ -58,7 +58,7 @@ pub(super) async fn route(
 ) {
     place.routed();
     // Yields first, so that if many clients connect at once, the others get their host before this
-    // one connects.
+    // client's host is connected.
     tokio::task::yield_now().await;
     let (mut host, answer) = match reach(routed, &client, request).await {
         Ok(reached) => reached,

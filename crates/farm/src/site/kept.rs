@@ -22,7 +22,7 @@ const USERS_MAX: usize = 2 * directory::USERS_MAX;
 pub struct SavedFarm {
     pub drained: Vec<String>,
     pub users: Vec<KeptUser>,
-    /// Versions of the users' decisions, in the same order: generation, clock and origin.
+    /// Versions of the users' decisions, in the order of `users`: generation, clock and origin.
     pub versions: Vec<(u64, u64, u64)>,
     /// Hosts that have users and are in no configuration.
     pub removed: BTreeMap<String, SocketAddr>,

@@ -90,7 +90,7 @@ pub(in crate::dialect) struct InstanceDraft {
     pub(in crate::dialect) place: Span,
     pub(in crate::dialect) interface: Option<At<String>>,
     pub(in crate::dialect) vrid: Option<At<u8>>,
-    /// The file has an invalid router id, which is reported already.
+    /// True if the file has an invalid router id, which is reported already.
     pub(in crate::dialect) vrid_told: bool,
     pub(in crate::dialect) interface_told: bool,
     pub(in crate::dialect) priority: Option<At<u8>>,

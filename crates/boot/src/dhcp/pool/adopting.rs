@@ -1,4 +1,6 @@
-//! Adoption of the leases of a part that another node had, and of what that node withheld.
+//! Replaces the known leases of a part that this node does not hold by those that its holder
+//! reports, also for addresses that the holder withholds. Records which withheld addresses another
+//! node knows.
 
 use super::{Address, AddressUse, Holder, Pool};
 use crate::mac::Mac;

@@ -1,8 +1,8 @@
-//! Leases of addresses that are no longer for clients. The configuration has since given the
-//! address to a node, to a machine or to no range at all. A client uses such an address until its
-//! renewal is refused, or until the lease ends; a machine to which the configuration gives the
-//! address waits that long. With a range in parts, another node may still have the previous
-//! range: leases outside of the range are then unknown.
+//! Keeps leases of addresses that are no longer for clients, until they end. The configuration has
+//! since given the address to a node, to a machine or to no range at all. A client uses such an
+//! address until its renewal is refused, or until the lease ends; a machine to which the
+//! configuration gives the address waits that long. With a range in parts, another node may still
+//! have the previous range: leases outside of the range are then unknown.
 
 use super::{Address, Holder, HolderChange, PACKET_MS, Pool};
 use crate::mac::Mac;

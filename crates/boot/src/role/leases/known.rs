@@ -18,8 +18,8 @@ pub(super) fn only(formers: impl Iterator<Item = FormerHolder>) -> Option<Former
 /// Time for which a node without the leases of a part leaves it to one that has them,
 /// nanoseconds: when nodes fail together, the other one is back by then.
 pub(super) const AWAIT_NS: u64 = 15_000_000_000;
-/// The same time where the node's own leases are lost and another node has a copy of them,
-/// nanoseconds.
+/// Time for which a node leaves a part to another one if its own leases are lost and the other node
+/// has a copy of them, nanoseconds.
 pub(super) const AWAIT_COPY_NS: u64 = 120_000_000_000;
 
 impl ClusterLeases {
@@ -130,7 +130,7 @@ impl ClusterLeases {
         former.filter(|_| taken.previous_holder.is_some() || self.is_anothers(former))
     }
 
-    /// Returns whether the former holder is another node.
+    /// Returns whether the former holder of a part is known, and is another node.
     pub(super) fn is_anothers(&self, former: Option<FormerHolder>) -> bool {
         former.is_some_and(|former| !former.is(&self.me))
     }

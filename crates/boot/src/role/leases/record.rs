@@ -43,9 +43,10 @@ impl FormerHolder {
 /// Extent of what a [`FormerHolder`] knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct FormerKnowledge {
-    /// The former holder had all of the part, and not only some addresses by another range.
+    /// True if the former holder had all of the part, and not only some of its addresses by another
+    /// range.
     pub(super) had_all: bool,
-    /// The node that wrote the record knows the leases that the former holder did not know.
+    /// True if the node that wrote the record knows the leases that the former holder did not know.
     pub(super) is_complemented: bool,
 }
 
@@ -71,9 +72,11 @@ pub(super) struct PartRecord {
     /// Addresses that were assigned by previous ranges.
     pub(super) past: Option<PastAddresses>,
     pub(super) past6: Option<PastAddresses<Ipv6Addr>>,
-    /// No client has got a lease in this epoch, so the named node knows all earlier ones.
+    /// True if no client has got a lease in this epoch, so the node named as the former holder
+    /// knows all earlier leases.
     pub(super) is_unheard: bool,
-    /// In a record that is not clear: all leases by the previous records are this node's own.
+    /// True if, in a record that is not clear, all leases by the previous records are this node's
+    /// own.
     pub(super) has_own_leases: bool,
     /// Lease files of the node. Zero: none, or the record is of an older version.
     pub(super) files: LeaseFiles,

@@ -1,4 +1,4 @@
-//! Tests of the responses of a node whose version no majority has confirmed, and of a removed
+//! Tests the responses of a node whose version no majority has confirmed, and of a removed
 //! member.
 
 use super::super::{NetworkContentSource, SharedNetworkState};

@@ -1,4 +1,4 @@
-//! Tests of the report of each of two nodes about the machines of both.
+//! Tests the report of each of two nodes about the machines of both.
 
 use super::super::sharing::{SharedCopies, lock};
 use super::super::{NetworkContentSource, ServerStatus, SharedNetworkState};

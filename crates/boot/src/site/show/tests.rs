@@ -1,4 +1,4 @@
-//! Tests of the report of a network whose addresses other hosts use.
+//! Tests the report of a network whose addresses other hosts use.
 
 use super::*;
 use crate::config::{Ipv4Network, LanConfig, MachineConfig, UnknownMachinePolicy};

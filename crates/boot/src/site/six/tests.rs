@@ -1,4 +1,4 @@
-//! Tests of a network over IPv6: which packets belong to it, and that a lease is on disk before a
+//! Tests a network over IPv6: which packets belong to it, and that a lease is on disk before a
 //! machine gets its response.
 
 use super::*;

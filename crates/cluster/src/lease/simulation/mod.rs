@@ -1,7 +1,6 @@
-//! Simulated leases: members whose clocks drift, that are suspended, restart, and lead
-//! one after the other or believe that they do. The network delays, loses and
-//! duplicates messages. Consensus is an oracle here ([`world`]); the histories of
-//! [`crate::raft`] use the real one.
+//! Simulates leases: members whose clocks drift, that are suspended, restart, and lead one after
+//! the other or believe that they do. The network delays, loses and duplicates messages. Consensus
+//! is an oracle here ([`world`]); the histories of [`crate::raft`] use the real one.
 //!
 //! `LEASE_SEED=n cargo test -p evenkeel-cluster lease::simulation` repeats the history
 //! `n` and prints it; `LEASE_SEEDS=n` runs that many.

@@ -47,7 +47,7 @@ struct SimulatedDiskState {
     owner: Option<SimulatedProcess>,
     /// Number of syncs until one fails; 0: one has failed.
     fails_in: Option<u64>,
-    /// There is no room: syncs fail, and most writes.
+    /// True if the disk is full: syncs fail, and most writes.
     full: bool,
     /// Percentage of syncs that are slow, and their duration.
     slow: Option<(u64, Duration)>,

@@ -99,7 +99,7 @@ pub struct RaftHost {
     pub promise: Disk,
     pub backup: Vec<u8>,
     fresh: bool,
-    /// The member's store was lost, and it may not vote yet.
+    /// True if the member's store was lost, and it may not vote yet.
     pub lost: bool,
     clock: Clock,
     random: Random,

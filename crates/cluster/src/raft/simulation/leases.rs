@@ -1,6 +1,6 @@
-//! A lease that all nodes request, on the real consensus: holders and grants of the
-//! role, with clocks that drift. Never do two members hold it at once, and each holder
-//! knows every record that was written under it before.
+//! Simulates a lease that all nodes request, on the real consensus: holders and grants of the role,
+//! with clocks that drift. Checks that no two members hold it at once, and that each holder knows
+//! every record that was written under it before.
 
 use super::host::{Common, now};
 use super::network::{MEMBERS, SimulatedTransport};

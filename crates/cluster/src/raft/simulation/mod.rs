@@ -1,6 +1,6 @@
-//! Simulated consensus: engines on a simulated runtime, wire and disk, with clients.
-//! Processes are killed and suspended, power is cut, disks fail and are slow, and the
-//! network is partitioned in every way. A seed replays a history.
+//! Simulates consensus: engines on a simulated runtime, wire and disk, with clients. Processes are
+//! killed and suspended, power is cut, disks fail and are slow, and the network is partitioned in
+//! every way. A seed replays a history.
 //!
 //! `CLUSTER_SEED=n cargo test -p evenkeel-cluster --lib raft::simulation` repeats the
 //! history `n` and prints it when it fails, `CLUSTER_SEEDS=n` runs that many;

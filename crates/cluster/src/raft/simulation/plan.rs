@@ -67,10 +67,10 @@ pub struct SimulationPlan {
     pub readers: usize,
     /// Longest time between two operations of a client.
     pub think_ms: u64,
-    /// When a process is killed, the others see its connections close at once.
+    /// True if the other members see the connections of a killed process close at once.
     pub connections_die: bool,
     pub snapshot_entries: u64,
-    /// Stores write some time after the call, as a writer thread does.
+    /// True if stores write some time after the call, as a writer thread does.
     pub delays_writes: bool,
 }
 

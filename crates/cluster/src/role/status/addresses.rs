@@ -267,7 +267,7 @@ impl<'s> Owned<'s> {
     }
 }
 
-/// Addresses that move to the same nodes.
+/// Virtual addresses that move to the same nodes after a failure, and their routers.
 #[derive(Default)]
 struct Moving<'s> {
     addresses: u64,

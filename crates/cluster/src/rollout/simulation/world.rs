@@ -87,7 +87,8 @@ struct SimulatedNode {
     heard_ms: u64,
     /// Period in which its disk does not respond.
     stuck_ms: std::ops::Range<u64>,
-    /// Committed entries are not applied to its state meanwhile.
+    /// True if committed entries are not applied to the node's state while its disk does not
+    /// respond.
     frozen: bool,
     /// Age of the stuck disk operation when the node last reported it.
     told_stuck_ms: u64,
