@@ -36,7 +36,7 @@ const AHEAD_UNCONFIRMED: [u8; 3] = [244, 239, 60];
 /// Priorities of the first node of `prefer` in [`Row::Resumed`]: every confirmed node takes the
 /// addresses from it, and no unconfirmed one does.
 const RESUMED: [u8; 3] = [99, 94, 60];
-/// Owners below this priority cannot serve all of their frontends.
+/// Owners below this priority cannot serve all of their frontends, or are in [`Row::Resumed`].
 const BELOW_ALL: u8 = 160;
 /// Owners below this priority serve nothing.
 const BELOW_SOME: u8 = 80;

@@ -134,7 +134,7 @@ pub trait ServingMachine: Send + Sync + 'static {
     fn revert(&self) -> impl Future<Output = MachineVerdict> + Send;
     /// Returns the health of the traffic; None where nothing serves.
     fn health(&self) -> impl Future<Output = Option<Health>> + Send;
-    /// Returns the status of the parts that run beside the proxy, and have a report of their own.
+    /// Returns the status of the roles that run beside the proxy, and have a report of their own.
     fn parts(&self) -> impl Future<Output = Parts> + Send {
         std::future::ready(Parts::default())
     }

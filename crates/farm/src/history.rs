@@ -36,7 +36,7 @@ struct HistoryEntry {
     step: HistoryStep,
     /// Sequence number, if the step happened at this node.
     number: Option<u64>,
-    /// Number of merged steps, and the time of the first one.
+    /// Number of merged steps.
     times: u64,
     first: Moment,
 }

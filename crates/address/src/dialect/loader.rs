@@ -217,8 +217,9 @@ impl Loader<'_> {
         self.report(told.help(why));
     }
 
-    /// Reports a word that is no keyword of the current block. If the intended keyword is evident,
-    /// the statement is parsed as that keyword, so that its contents are checked, too.
+    /// Reports a word that is no keyword of the current block: an error, or under the name
+    /// `keepalived` only a warning. If the intended keyword of an error is evident, the statement
+    /// is parsed as that keyword, so that its contents are checked, too.
     fn unknown(&mut self, node: &ConfigStatement) {
         let Some(word) = node.words.first() else {
             return;

@@ -50,7 +50,7 @@ impl TargetHost {
         for interface in self.interfaces.iter().filter(|i| i.name != "lo") {
             let fits = |(own, prefix): &&(IpAddr, u8)| {
                 own.is_ipv4() == address.is_ipv4()
-                    // Ignores a single address, which says nothing about neighbours.
+                    // Ignores a single address, which shows nothing about neighbours.
                     && *prefix != full(*own)
                     && network(*own, *prefix).contains(address)
             };

@@ -79,8 +79,8 @@ fn refused(log: &mut Log, asked_for: bool, what: &str, error: &std::io::Error) {
     log(level, &format!("{what} is not permitted: {error}"));
 }
 
-/// Sets the scheduling of this thread only; its children get ordinary scheduling
-/// (SCHED_RESET_ON_FORK).
+/// Sets real-time scheduling for this thread only, and limits its time without sleep
+/// (RLIMIT_RTTIME). Its children get ordinary scheduling (SCHED_RESET_ON_FORK).
 fn round_robin(priority: u32, rttime_us: u64) -> std::io::Result<()> {
     let limit = libc::rlimit {
         rlim_cur: rttime_us,

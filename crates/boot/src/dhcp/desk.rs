@@ -728,7 +728,8 @@ impl DhcpServer {
         }
     }
 
-    /// Returns the address to probe, where ARP reaches the client.
+    /// Returns the address to probe by ARP, and records the probe in the pool. None for a relayed
+    /// request, whose client no ARP request reaches.
     fn probe(
         &mut self,
         request: &Request,

@@ -4,7 +4,7 @@ use crate::mac::Mac;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
-/// Holder of an address, as the next start needs it.
+/// Holder of an address, as stored for the next start and reported to other nodes.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Holder {
     /// The client with this MAC address has the lease.

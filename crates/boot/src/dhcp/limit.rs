@@ -28,7 +28,7 @@ impl ClientRateLimiter {
     /// Takes a token of a client. Returns whether its packet is processed.
     pub fn admits(&mut self, mac: Mac, now_ms: u64) -> bool {
         if self.buckets.len() >= CLIENTS_MAX && !self.buckets.contains_key(&mac) {
-            // A client with a full bucket needs no entry.
+            // Removes clients with full buckets, which need no entry.
             let full = u64::from(BURST) * REFILL_MS;
             self.buckets
                 .retain(|_, bucket| now_ms.saturating_sub(bucket.since_ms) < full);

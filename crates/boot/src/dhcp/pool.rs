@@ -125,7 +125,8 @@ pub enum OfferError {
 pub enum AddressClaimResult {
     /// The client may have the address.
     Yes,
-    /// Another client has the address, or the address is not for clients.
+    /// Another client has the address, the client has another address, or the address is not for
+    /// clients.
     No,
     /// Another node holds the part and has to decide.
     NotMine,

@@ -518,7 +518,8 @@ impl DhcpThread {
             // Handles ARP replies first: the user of an offered address responded before the client
             // took the offer.
             handle_arp_replies(&mut site, sockets, offers, &mut outgoing);
-            // Read after the packets have arrived: a lease begins when it is given, or later.
+            // Reads the time after the packets have arrived: a lease begins when it is given, or
+            // later.
             let now = now_ms();
             for packet in self.batch.packets() {
                 if packet.waited > WAIT_MAX {

@@ -22,8 +22,8 @@ use zeroize::Zeroize;
 /// Kind of the message that carries credentials, above all kinds that roles define themselves.
 const KIND: u16 = 0x102;
 
-/// Credentials with which a part connects to the same part on other nodes: its
-/// certificate with the key, and the peers that it may trust.
+/// Credentials with which a role connects to the same role on other nodes: its certificate with the
+/// key, and the peers that it may trust.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartCredentials {
     cluster: String,
@@ -99,8 +99,8 @@ impl PartCredentials {
         &self.nodes
     }
 
-    /// Encodes the credentials for forwarding to the part. They are valid until the next
-    /// ones.
+    /// Encodes the credentials for forwarding to the role. They are valid until the role receives
+    /// the next ones.
     pub fn envelope(&self) -> PartMessage {
         PartMessage {
             holds: true,
@@ -147,11 +147,10 @@ impl PartCredentials {
         Ok((Arc::new(client), Arc::new(server)))
     }
 
-    /// Returns the name of the node whose part presented this chain. None: the owner is
-    /// no current node of the cluster or belongs to another part, or no current CA
-    /// certifies it. A handshake has verified the chain, and the CA may have been dropped
-    /// since. As everywhere between members, an expired certificate alone is no reason to
-    /// refuse.
+    /// Returns the name of the node whose role presented this chain. None: the owner is no current
+    /// node of the cluster or belongs to another role, or no current CA certifies it. A handshake
+    /// has verified the chain, and the CA may have been dropped since. As everywhere between
+    /// members, an expired certificate alone is no reason to refuse.
     pub fn node_of(&self, chain: &[CertificateDer<'_>]) -> Option<&str> {
         let (first, others) = chain.split_first()?;
         let authorities: Vec<Vec<u8>> = self.authorities.iter().map(|one| one.to_vec()).collect();

@@ -48,7 +48,7 @@ pub struct Followed {
     /// Branch; None: the repository's default branch (`HEAD` of git, `default` of
     /// Mercurial).
     pub branch: Option<String>,
-    /// Directory of its files on the nodes, an absolute path.
+    /// Directory of the repository's files on the nodes, an absolute path.
     pub directory: String,
     /// The files that nodes load as their command line does, in order. If empty: those
     /// that the accepted version has below the directory, otherwise `haproxy.cfg`,

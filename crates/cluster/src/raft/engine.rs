@@ -170,7 +170,8 @@ impl<R: AsyncRuntime> Engine<R> {
                 stopped: AtomicBool::new(false),
             }),
         };
-        // After the start the engine can continue without its disk.
+        // Lets writes that the disk refuses wait from now on: once it is started, the engine can
+        // continue without its disk.
         engine.inner.store.set_waits_for_disk(true);
         let _detached = R::spawn(engine.clone().duties());
         if lost {

@@ -190,7 +190,8 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for RaftConnection<R> {
             return Ok(said);
         }
         let (calls, election, to) = (self.calls.clone(), self.election.clone(), self.to);
-        // A member that saves its vote before it grants a pre-vote responds only after its disk.
+        // Waits for longer than openraft does: a member that saves its vote before it grants a
+        // pre-vote responds only after its disk.
         let limit = PRE_VOTE_LIMIT;
         let asked = R::spawn(async move {
             let began = R::Instant::now();

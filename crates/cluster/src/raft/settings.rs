@@ -30,8 +30,8 @@ pub struct Settings {
     /// Number of entries after which a new snapshot is built.
     pub snapshot_entries: u64,
     pub snapshot_bytes: u64,
-    /// Number of entries that are kept behind a snapshot, for members that are slightly
-    /// behind.
+    /// Number of entries before the end of a snapshot that stay in the log, for members that lag
+    /// slightly.
     pub keep_entries: u64,
     /// Nodes of the cluster, as this member knew them at its start. By these it knows
     /// whom to follow before it has a log.

@@ -40,7 +40,7 @@ pub struct ClusterStatus {
     /// True if the disk of this member is full, read-only or broken. The member continues by itself
     /// when the disk works again.
     pub disk_refuses: bool,
-    /// Why this member cannot take part in its cluster, apart from its log.
+    /// Reason why this member cannot take part in its cluster, other than a broken store.
     pub cannot_start: Option<String>,
     pub missing_files: Vec<String>,
     pub authority: AuthorityStatus,

@@ -480,7 +480,8 @@ impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
         .await;
     }
 
-    /// Records as an event who confirmed or cancelled a version, because no version contains that.
+    /// Records as an event who confirmed or cancelled a version, because no configuration version
+    /// contains that.
     async fn note(&self, words: &str, done: &VersionsResponse) {
         if let VersionsResponse::Done {
             version: Some(version),

@@ -82,7 +82,7 @@ async fn exchange(address: SocketAddr, line: &str) -> Result<AgentReply, String>
         // reply.
         Ok(Err(_)) if incoming.has_line() => {}
         Ok(Err(error)) => return Err(format!("no reply: {}", language::reason(&error))),
-        // Uses the reply: an agent of HAProxy may keep the connection open.
+        // Uses the reply: an agent of HAProxy may keep the connection open until the time limit.
         Err(_) if incoming.has_line() => {}
         Err(_) => return Err(format!("no reply within {} s", LIMIT.as_secs())),
     }

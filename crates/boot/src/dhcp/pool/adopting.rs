@@ -38,7 +38,8 @@ impl<A: Address> Pool<A> {
             .map(|one| (*one, (self.holder(*one), self.user(*one))));
         let was: BTreeMap<A, (Holder, Option<Mac>)> = was.collect();
         gone.into_iter().for_each(|address| self.end(address));
-        // A lease that the holder gave itself is newer than what this node knew.
+        // Records the leases that the holder gave itself first, because they are newer than what
+        // this node knew.
         let is_before =
             |holder: Holder| knowledge.knows_before && matches!(holder, Holder::Before(_));
         let (before, given): (Vec<_>, Vec<_>) = known

@@ -1,4 +1,4 @@
-//! Tests certificates of parts: which peers trust them, and which do not.
+//! Tests the certificates of roles: which peers trust them, and which do not.
 
 use super::*;
 
@@ -39,7 +39,7 @@ fn part_certificate_authenticates_to_the_same_part_only() {
         trust.judge(&new, claimed),
         Err(PeerRejection::Name { claimed })
     );
-    // A member's certificate is not a part's certificate.
+    // The certificate of a member is not accepted as that of a role.
     assert_eq!(volume.node_of(&chain(&one.chain()[0])), None);
     let message = volume.envelope();
     assert!(message.holds && message.part == "volume");

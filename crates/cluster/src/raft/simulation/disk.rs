@@ -42,7 +42,7 @@ struct SimulatedDiskState {
     /// Image that certainly survives a power cut.
     durable: Vec<u8>,
     unsynced: Vec<Done>,
-    /// Process that has the disk open; others get errors.
+    /// Number of times that a process opened or lost the disk; an older backend gets errors.
     life: u64,
     owner: Option<SimulatedProcess>,
     /// Number of syncs until one fails; 0: one has failed.

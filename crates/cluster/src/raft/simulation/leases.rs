@@ -151,7 +151,8 @@ impl Actor {
         let held = known.iter().find(|lease| lease.until_ns > 0);
         let until = held.map(|held| Boottime(held.until_ns));
         let mut table = lock(&self.common.leases);
-        // Parts of the machine keep what a previous process reported.
+        // Keeps the end that a previous process of the role reported: the users of the lease still
+        // rely on it.
         if !known.iter().any(|lease| lease.is_inherited) {
             table.holds[self.link.place] = until.map(|until| (self.clock, until));
         }

@@ -196,7 +196,8 @@ impl RaftSimulation {
         })
     }
 
-    /// Lets time pass: restarts due processes, and checks all members.
+    /// Lets time pass: restarts due processes, frees disks that were full for a while, and checks
+    /// all members.
     pub(super) async fn wait(&mut self, long: Duration) -> Result<(), String> {
         let until = now() + long.as_nanos() as u64;
         loop {

@@ -205,7 +205,8 @@ async fn elected_arbiter_makes_no_voters_and_no_state() {
         .await;
         assert!(matches!(reply, RaftReply::Failed(_)), "{voters:?}");
     }
-    // All of nothing, an empty part, too many parts, and a voter that is no node.
+    // Memberships without voters, with an empty set of voters, with too many sets, and with a voter
+    // that is no node.
     let nodes = r#"{"1":{},"2":{},"3":{}}"#;
     for (configs, nodes) in [
         ("[]", nodes),

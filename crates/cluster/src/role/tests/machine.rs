@@ -26,7 +26,7 @@ pub struct Shows {
     /// Outcomes of records, by the numbers of their requests.
     pub recorded: Vec<(u64, Recorded)>,
     pub handed_over: Vec<String>,
-    /// Credentials that it passed on to its part, in order.
+    /// Credentials that the control role passed on for another role, in order.
     pub credentials: Vec<PartCredentials>,
     pub lease_reports: usize,
     /// Changes of its version status since the start of the role.

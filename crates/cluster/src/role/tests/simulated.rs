@@ -639,7 +639,7 @@ fn certificate_of_a_part_is_repeated_without_a_change() {
             sleep(A_WHILE).await;
         }
         assert!(is_repeated(), "{} times", sent().len());
-        // An arbiter has no such parts.
+        // An arbiter has no roles that get credentials.
         let arbiter = seats[2].machine.borrow().shows().credentials;
         assert!(arbiter.is_empty());
     });

@@ -325,7 +325,7 @@ fn history_keeps_the_last_followed_revisions() {
     let kept: Vec<u64> = state.versions.keys().map(|id| id.0).collect();
     let newest = state.last_version.0;
     assert_eq!(kept, [a, branch, newest - 1, newest]);
-    // Not of any number of them: the oldest give way.
+    // Keeps the last versions of a limited number of repositories: the oldest ones give way.
     for number in 0..20 {
         last(&mut state, &format!("git /{number}"), "5");
     }
