@@ -38,8 +38,8 @@ pub struct BootConfig {
 }
 
 impl BootConfig {
-    /// Returns the resources that only one instance of the program may use at a time, each as a
-    /// line: the interfaces of the networks.
+    /// Returns the resources that only one instance of evenkeel may use at a time, each as a line:
+    /// the interfaces of the networks.
     pub fn resources(&self) -> Vec<String> {
         let interfaces = self.lans.values().map(|lan| &lan.interface);
         let interfaces: BTreeSet<&String> = interfaces.collect();

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Newest format of commands that this program supports.
+/// Newest format of commands that this release of evenkeel supports.
 pub const FORMAT: u32 = 6;
 /// First format in which a record may free the leases of a machine that is off.
 pub const FREES_FORMAT: u32 = 3;

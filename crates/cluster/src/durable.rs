@@ -40,12 +40,12 @@ pub struct DurableContent {
     pub damage: Option<&'static str>,
 }
 
-/// Reads a file of at most this many bytes that was written twice: its copy if the file
-/// is damaged or missing.
+/// Reads a file of at most this many bytes that was written twice: its copy if the file is damaged
+/// or missing.
 ///
 /// # Errors
-/// If neither is intact, returns the error of the file: `NotFound`, or `InvalidData` if it is too
-/// large or does not match its digest.
+/// If neither is intact, returns the error of the file, for example `NotFound`, or `InvalidData` if
+/// it is too large or does not match its digest.
 pub fn read_either(path: &Path, bytes_max: u64) -> io::Result<DurableContent> {
     let error = match read_whole(path, bytes_max) {
         Ok(bytes) => {

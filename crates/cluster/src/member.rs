@@ -126,7 +126,7 @@ pub struct ClusterMember {
     /// Public key for which contents are encrypted (HPKE, X25519); an arbiter has none.
     #[serde(with = "serde_bytes")]
     pub sealing_key: Option<Vec<u8>>,
-    /// Newest format of commands that its program supports.
+    /// Newest format of commands that the member's release of evenkeel supports.
     pub format: u32,
 }
 

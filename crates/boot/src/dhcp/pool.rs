@@ -764,8 +764,8 @@ impl<A: Address> Pool<A> {
                 self.set(address, AddressUse::unclear(until_ms, Some(by), is_before));
                 false
             }
-            // An unsolicited ARP reply proves nothing, since any host can send one. For a lease,
-            // a router may respond (proxy ARP), or the client with another card.
+            // Changes nothing: an unsolicited ARP reply proves nothing, since any host can send
+            // one. For a lease, a router may respond (proxy ARP), or the client with another card.
             _ => false,
         }
     }

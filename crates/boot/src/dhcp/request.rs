@@ -78,7 +78,7 @@ pub enum BootStage {
 }
 
 impl BootStage {
-    /// Returns the program's name as operators know it.
+    /// Returns the name of the stage, as operators know it.
     pub fn word(self) -> &'static str {
         match self {
             BootStage::Firmware => "PXE",

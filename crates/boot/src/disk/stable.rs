@@ -21,7 +21,8 @@ pub(super) struct OverlayFlusher {
 
 impl OverlayFlusher {
     /// Syncs the file, then writes the marks that `take` returns at the offset that it returns, and
-    /// syncs again. The blocks of these marks must be in the file already.
+    /// syncs again; without marks, syncs once. The blocks of these marks must be in the file
+    /// already. After one failure, all later calls fail.
     pub(super) fn flush(
         &self,
         file: &File,

@@ -371,8 +371,7 @@ impl BootRole {
     /// Starts the role with a payload.
     ///
     /// # Errors
-    ///
-    /// The payload is of another program, or the system has no thread left; the text says which.
+    /// The payload cannot be decoded, or the system has no thread left; the text says which.
     pub fn new(place: BootEnvironment, payload: &[u8]) -> Result<BootRole, String> {
         let mut role = BootRole {
             place,

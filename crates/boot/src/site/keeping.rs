@@ -182,8 +182,8 @@ impl<A: Address> LeaseStore<A> {
         let is_kept = self.is_kept();
         let journal = self.journal.iter();
         let mut known: BTreeMap<A, Holder> = journal.flat_map(LeaseJournal::known).collect();
-        // Knowledge of the previous pool that is not on disk: without a journal no client got a
-        // lease, but unclear addresses stay unclear.
+        // Adds the knowledge of the previous pool that is not on disk: without a journal no client
+        // got a lease, but unclear addresses stay unclear.
         let others = before.into_iter().flat_map(Pool::known);
         let is_unclear = |holder: &Holder| matches!(holder, Holder::Unclear(_) | Holder::Before(_));
         known.extend(others.filter(|(_, holder)| !is_kept || is_unclear(holder)));

@@ -46,8 +46,8 @@ pub struct PartNode {
 }
 
 impl PartCredentials {
-    /// Certifies a new key for a part of this member. Peers that know one of the CAs at
-    /// the end of `chain` trust it.
+    /// Certifies a new key for a role of this member. Peers that know one of the CAs at the end of
+    /// `chain` trust it.
     ///
     /// # Errors
     /// Fails without random numbers, or if the certificate cannot be created.

@@ -65,8 +65,8 @@ impl Followed {
         without_credentials(&self.full_name())
     }
 
-    /// Returns whether a version with this origin came from the repository. Earlier
-    /// programs recorded the whole address.
+    /// Returns whether a version with this origin came from the repository. Earlier releases of
+    /// evenkeel recorded the whole address.
     pub fn is_origin(&self, repository: &str) -> bool {
         repository == self.name() || repository == self.full_name()
     }

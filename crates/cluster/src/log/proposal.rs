@@ -59,8 +59,8 @@ pub trait Signer: Send + Sync {
 #[error("the key of this member cannot sign")]
 pub struct SigningError;
 
-/// The bytes that were signed, and the signature. The bytes are stored as they were signed, so
-/// that a program with more fields verifies the same bytes.
+/// The bytes that were signed, and the signature. The bytes are stored as they were signed, so that
+/// a release of evenkeel with more fields verifies the same bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Authorship {
     signed: Vec<u8>,

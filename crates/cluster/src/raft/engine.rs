@@ -66,8 +66,8 @@ pub struct RaftStatus {
     /// Reason why the disk refuses writes. The member acknowledges nothing until the disk
     /// accepts them, and then continues by itself.
     pub refused: Option<EngineError>,
-    /// The last sender of a message that this program does not understand: a member with
-    /// a newer program.
+    /// The last sender of a message that this release of evenkeel does not understand: a member
+    /// with a newer release.
     pub misunderstood: Option<MemberId>,
     /// Number of commands that were committed without a valid signature and had no
     /// effect, and the author that the last one names. Such commands come from a hostile

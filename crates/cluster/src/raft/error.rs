@@ -17,7 +17,7 @@ pub enum EngineError {
     Snapshot,
     #[error("the log has stopped on this machine")]
     Stopped,
-    /// The member reads a command of a newer program, and stops.
+    /// The member reads a command of a newer release of evenkeel, and stops.
     #[error(
         "the cluster's log has a command of format {format}, but this program supports only {}: start a newer \
              evenkeel here",

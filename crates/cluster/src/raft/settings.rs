@@ -21,8 +21,9 @@ pub struct Settings {
     /// settings. It must be at least twice the heartbeat. A vote that takes longer than
     /// this is lost.
     pub election_min: Duration,
-    /// See [`Settings::election_min`]. For as long, a follower that heard from the leader
-    /// votes for no other member, unless it knows that the leader is lost.
+    /// Longest fixed part of the election timeout, see [`Settings::election_min`]. A follower that
+    /// heard from the leader within this time votes for no other member, unless it knows that the
+    /// leader is lost.
     pub election_max: Duration,
     /// Time for which a node follows an arbiter, before it asks for votes itself.
     pub arbiter_leads_max: Duration,

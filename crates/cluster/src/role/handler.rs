@@ -210,8 +210,9 @@ impl<M: ServingMachine, N: ConnectionFactory> Registrar for Present<M, N> {
     }
 }
 
-/// Returns why a name cannot be told from that of a member in a configuration; `None` if it can.
-/// The log refuses only equal names, as all programs of the cluster must decide alike.
+/// Returns why a name cannot be distinguished from that of a member in a configuration; `None` if
+/// it can. The log refuses only equal names, as all releases of evenkeel in the cluster must decide
+/// alike.
 fn matching_name<'m>(
     members: impl IntoIterator<Item = &'m ClusterMember>,
     name: &str,

@@ -153,8 +153,8 @@ impl ClusterState {
     /// Decodes a state, unless its format is too new.
     ///
     /// # Errors
-    /// Fails with [`StateError::Newer`] if a newer program wrote the state, and with
-    /// [`StateError::Malformed`] if the bytes do not encode a state.
+    /// Fails with [`StateError::Newer`] if a newer release of evenkeel wrote the
+    /// state, and with [`StateError::Malformed`] if the bytes do not encode a state.
     pub fn decode(bytes: &[u8]) -> Result<ClusterState, StateError> {
         /// Decodes only the format, which is readable in every state, also in one that is too new.
         #[derive(Deserialize)]

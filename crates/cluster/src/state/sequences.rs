@@ -405,7 +405,7 @@ fn commands_of_a_format_that_not_all_understand_are_refused_by_all() {
     let understood = FORMAT;
     let refused = CommandResult::Refused(CommandRefusal::Format { understood });
     assert_eq!(state.apply(&newer), refused);
-    // If all members announce a newer format, this program must stop.
+    // If all members announce a newer format, this release of evenkeel must stop.
     for member in state.members.values_mut() {
         member.format = FORMAT + 1;
     }

@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Recovered {
     /// Index of the last entry that was known to be committed.
     pub agreed: Option<u64>,
-    /// Index of the last entry. The entries between the two may never have been committed, and
-    /// count as committed from now on.
+    /// Index of the last entry of the log. The entries after `agreed` may never have been
+    /// committed, and count as committed from now on.
     pub last: Option<u64>,
 }
 

@@ -144,7 +144,8 @@ impl Actor {
         }
     }
 
-    /// Tells the machine, and looks whether another one holds it. Returns the epoch in which it
+    /// Records until when this member holds the lease, and reports a violation if another member
+    /// holds it too, or if the holder lacks the last record. Returns the epoch in which the lease
     /// is held, and the number of its record.
     fn publish(&self, holders: &Holders) -> Option<(Epoch, u64)> {
         let known = holders.known(self.clock.now(), &self.engine.state());

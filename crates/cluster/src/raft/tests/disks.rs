@@ -1,4 +1,4 @@
-//! Tests disks that are slow or full, and logs of newer programs.
+//! Tests disks that are slow or full, and logs of newer releases of evenkeel.
 
 use super::bed::{Hub, event, found, member, memory, told, until};
 use crate::command::{ClusterCommand, CommandBody, CommandResult, FORMAT};
@@ -243,7 +243,8 @@ async fn a_command_of_a_newer_program_stops_a_member_rather_than_lead_it_astray(
     let store = memory();
     let a = hub.start(1, MemberKind::Node, store.clone()).await;
     found(&[(1, MemberKind::Node, a.clone())]).await;
-    // A newer program ran here and announced its format; then the older one was restored.
+    // A newer release of evenkeel ran here and announced its format; then the older one was
+    // restored.
     let mut newer = member(1, MemberKind::Node);
     newer.format = FORMAT + 1;
     a.propose(CommandBody::Announce(newer)).await.unwrap();

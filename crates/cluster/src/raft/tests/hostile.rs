@@ -303,7 +303,7 @@ async fn what_was_written_before_signatures_stays_valid_and_cannot_come_back() {
     }
     assert!(b.raft_status().forged.is_none());
     a.propose(event("late")).await.unwrap();
-    // A member announces that its program no longer supports signatures.
+    // A member announces that its release of evenkeel no longer supports signatures.
     let old = crate::member::ClusterMember {
         format: 5,
         ..super::bed::member(3, crate::member::MemberKind::Arbiter)

@@ -469,7 +469,7 @@ mod tests {
         };
         let read: MemberSelfStatus = codec::decode(&codec::encode(&tale)).unwrap();
         assert_eq!(read, tale);
-        // As an older program writes it.
+        // Decodes the summary as an older release of evenkeel writes it.
         let volume = part::report::Summary {
             part: "volume".to_owned(),
             ..part::report::Summary::default()

@@ -76,8 +76,8 @@ fn a_node_whose_leases_are_lost_leaves_its_part_to_one_that_knows_them() {
         (is_used, alpha.wants(true, now_ns)[0].rank)
     };
     assert_eq!(looks(7, 5, "alpha", 0), (true, 3));
-    // Before the node has read its file, and when that file is another one. The cluster may still
-    // list the node as the holder.
+    // A node that has not read its file yet, or has another file, uses none of its leases, although
+    // the cluster may still list it as the holder.
     for store in [0, 8] {
         let mut alpha = leases("alpha");
         alpha.apply_known_leases(&[lease("0", 5, SECOND, record.clone())]);
