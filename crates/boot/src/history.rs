@@ -49,9 +49,9 @@ struct MachineHistory {
 #[derive(Clone, Debug, Default)]
 pub struct History {
     machines: HashMap<Mac, MachineHistory>,
-    /// Newest requests of all machines, with every repetition; the last one has the number
-    /// `number`.
+    /// Newest requests of all machines, with every repetition, the newest last.
     recent: VecDeque<(Mac, BootHistoryEntry)>,
+    /// Number of the newest request of all machines.
     number: u64,
 }
 

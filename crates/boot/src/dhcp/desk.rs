@@ -34,9 +34,9 @@ pub struct DhcpNodeAddresses {
 /// The addresses of the other nodes of a cluster.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClusterNodeAddresses {
-    /// Nodes that hold their node lease in the cluster.
+    /// Addresses of nodes that hold their node lease in the cluster.
     pub there: Vec<Ipv4Addr>,
-    /// Nodes that, as the cluster knows, no longer hold a node lease.
+    /// Addresses of nodes that, according to the cluster, no longer hold their node lease.
     pub gone: Vec<Ipv4Addr>,
     /// IPv6 addresses of nodes that hold their node lease.
     pub six: Vec<Ipv6Addr>,

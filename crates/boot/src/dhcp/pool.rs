@@ -27,9 +27,9 @@ pub use superseded::Superseded;
 const OFFER_MS: u64 = 30_000;
 /// Quarantine of a declined address (RFC 2131, 3.1, 5), milliseconds.
 pub(super) const DECLINED_MS: u64 = 600_000;
-/// Share of a range (one in so many) that may be declined at one time without proof of a
-/// conflict, and least number of such addresses for small ranges.
+/// Share of a range (one in so many) that may be declined at one time without proof of a conflict.
 const DECLINED_SHARE: usize = 8;
+/// Number of addresses of a small range that may be declined so, even if it exceeds that share.
 const DECLINED_LEAST: usize = 4;
 /// Longest lifetime of a packet in the network, milliseconds. A client may also count its lease
 /// from the arrival of the ACK, and sends the last request at most so long before.

@@ -14,9 +14,9 @@ const FIRST_COUNT: u8 = 3;
 /// Longest interval of the initial advertisements, milliseconds
 /// (MAX_INITIAL_RTR_ADVERT_INTERVAL).
 const FIRST_MS: u64 = 16_000;
-/// Shortest interval of unsolicited advertisements, milliseconds (MinRtrAdvInterval). [`MAX_MS`] is
-/// the longest one (MaxRtrAdvInterval).
+/// Shortest interval of unsolicited advertisements, milliseconds (MinRtrAdvInterval).
 const MIN_MS: u64 = 200_000;
+/// Longest interval of unsolicited advertisements, milliseconds (MaxRtrAdvInterval).
 const MAX_MS: u64 = 600_000;
 /// Shortest interval between two multicast advertisements of which the second is solicited,
 /// milliseconds (MIN_DELAY_BETWEEN_RAS).
@@ -27,9 +27,9 @@ const DELAY_MS: u64 = 500;
 /// advertisement goes to all.
 const WAITING_MAX: usize = 64;
 
-/// Valid lifetime of the prefix, seconds (AdvValidLifetime). [`PREFERRED_S`] is the preferred one
-/// (AdvPreferredLifetime).
+/// Valid lifetime of the prefix, seconds (AdvValidLifetime).
 const VALID_S: u32 = 2_592_000;
+/// Preferred lifetime of the prefix, seconds (AdvPreferredLifetime).
 const PREFERRED_S: u32 = 604_800;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -17,8 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::timeout;
 
-/// Time after which a silent node counts as down, and the interval of keep-alive messages.
+/// Time after which a silent node counts as down.
 const SILENT: Duration = Duration::from_millis(2_000);
+/// Interval of keep-alive messages.
 const PING: Duration = Duration::from_millis(300);
 /// Messages of one network that are sent before those of another network.
 const TURN_MAX: usize = 32;

@@ -156,8 +156,9 @@ impl OwnedParts {
 /// This node, as far as the records of its leases state it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalNode<'a> {
-    /// Addresses of the node in the network.
+    /// IPv4 address of the node in the network.
     pub address: Option<Ipv4Addr>,
+    /// IPv6 address of the node in the network.
     pub address6: Option<Ipv6Addr>,
     /// Machines with a boot order, which count if the node leads.
     pub orders: &'a [u32],

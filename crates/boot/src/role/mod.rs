@@ -212,7 +212,8 @@ impl NetworkServer {
         if let Some(newer) = leases.newer_generations(site.compared_generations()) {
             let words = site.forget_older(newer, now / 1_000_000);
             leases.forget_parts();
-            // A file that cannot be replaced is opened and compared again at each poll.
+            // Reports the same older files only once: a file that cannot be replaced is compared
+            // again at each poll.
             if self.older_reported.replace(newer) != Some(newer) {
                 write_error(&format!("evenkeel: boot {}: {words}\n", site.name()));
             }

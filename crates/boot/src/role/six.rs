@@ -115,7 +115,7 @@ impl Ipv6Sockets {
     ) {
         batch.receive(&self.dhcp);
         self.cards.look();
-        // Read after the packets have arrived: a lease begins when it is given, or later.
+        // Reads the time after the packets have arrived: a lease begins when it is given, or later.
         let now = now_ms();
         let mut outgoing = Vec::new();
         let mut of_all = site.lock();

@@ -29,9 +29,10 @@ pub(super) struct LeaseStore<A> {
     pub(super) stays: Option<String>,
     /// Machines whose lease is not on disk: they get no response.
     unstored: HashSet<Mac>,
-    /// Configured lease time, seconds. `longer`: the longest of the leases from before, seconds,
-    /// and the time until which one may be valid, milliseconds.
+    /// Configured lease time, seconds.
     lease_s: u32,
+    /// Longest earlier lease time, seconds, and the time until which a lease of that length may be
+    /// valid, milliseconds.
     longer: (u32, u64),
 }
 

@@ -16,8 +16,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Maximum number of facts of a machine, and maximum length of one, characters.
+/// Maximum number of facts that a machine reports about itself.
 const FACTS_MAX: usize = 16;
+/// Maximum length of a fact, characters.
 const FACT_MAX: usize = 80;
 const FOLLOWED_MAX: usize = 16_384;
 /// Name of the local disk as the boot target of a machine, in messages.

@@ -36,9 +36,9 @@ const READ_BYTES: usize = 128 << 10;
 const TURN: usize = 32;
 const TICK: Duration = Duration::from_millis(100);
 const EVENTS: usize = 256;
-/// Epoll value of commands to the thread. Values below [`FIRST`] are listeners, and others
-/// transfers.
+/// Epoll value of commands to the thread.
 const ORDERS: u64 = u64::MAX;
+/// First epoll value of transfers; lower values are those of listeners.
 const FIRST: u64 = 1 << 32;
 
 #[derive(Debug)]

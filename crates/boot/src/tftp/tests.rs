@@ -112,10 +112,10 @@ struct SimulatedTransferResult {
     got: Vec<u8>,
     is_done: bool,
     end: Option<TransferResult>,
-    /// Number of DATA packets that the server has sent, number of blocks, and number of silences of
-    /// the client.
+    /// Number of DATA packets that the server has sent.
     data: u64,
     blocks: u64,
+    /// Number of times that the client was silent until the server sent again.
     silences: u64,
 }
 

@@ -23,9 +23,10 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum retransmission timeout, unless the client requests a longer one.
 const BACK_OFF_MAX: Duration = Duration::from_secs(8);
 const TIMEOUT_S_MAX: u64 = 30;
-/// Maximum number of retransmissions to a client that has sent an ACK. A client that has not sent
-/// one may not exist: the source address of the request may be forged.
+/// Maximum number of retransmissions to a client that has sent an ACK.
 const AGAIN_MAX: u32 = 5;
+/// Maximum number of retransmissions to a client that has sent no ACK. Such a client may not exist,
+/// because the source address of a request may be forged.
 const AGAIN_UNHEARD_MAX: u32 = 2;
 /// Number of windows that may be sent again because of ACKs, beyond those that the client has
 /// received.

@@ -27,8 +27,8 @@ use std::time::Duration;
 
 /// Number of applied entries after which waiting proposers are notified.
 const TELL_ENTRIES_MAX: usize = 64;
-/// Largest number of attempts of an arbiter to fetch a newer snapshot from the nodes,
-/// at one time.
+/// Largest number of rounds in which an arbiter asks every node for a newer snapshot, when one is
+/// due.
 const FETCHES_MAX: usize = 10;
 const FETCH_PAUSE: Duration = Duration::from_millis(200);
 /// Bytes of the log from which on an arbiter builds a snapshot itself, without the signature of a

@@ -317,7 +317,7 @@ async fn limited(verdict: impl Future<Output = MachineVerdict>) -> MachineVerdic
     said.unwrap_or_else(|_| no_answer())
 }
 
-/// Returns the first line of the reason of a failure. Further ones may quote a file.
+/// Returns the first line of the reason of a failure. The further lines may quote a file.
 fn without_success(verdict: &MachineVerdict) -> Option<&str> {
     let line = verdict.words.lines().find(|line| !line.trim().is_empty());
     line.filter(|_| !verdict.good)

@@ -378,8 +378,9 @@ mod tests {
         });
     }
 
-    /// A client of one of two places, while a third wants one. Its request arrives
-    /// before the runtime looks for what arrived, or before its connection is served.
+    /// Tests a client that has one of two slots, while a third client waits for a slot. With
+    /// `served_before`, the connection is served before the client's request arrives, otherwise
+    /// afterwards.
     async fn asks_when_its_place_is_wanted(served_before: bool) {
         let places = ClientSlots::new(2);
         let place = places.wait_for_slot().await;

@@ -23,6 +23,7 @@ const SURPRISE_MIN: f64 = 6.907_755;
 /// Requests that are assumed to have been served before, as a prior of the error rate, so that
 /// after a short or quiet past the first error is not significant.
 const PRIOR_REQUESTS: f64 = 50.0;
+/// Errors that are assumed among these [`PRIOR_REQUESTS`].
 const PRIOR_ERRORS: f64 = 0.5;
 /// Largest number of errors that a proxy counts for one failed request: one for each
 /// connection attempt, usually four, and one for the response.

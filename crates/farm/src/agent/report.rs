@@ -174,9 +174,9 @@ pub struct Incoming {
     bytes: Vec<u8>,
     /// Offset of the current, incomplete line.
     line: usize,
-    /// Number of sessions that the reply announces; None before that line. `behind` counts the
-    /// complete lines after it.
+    /// Number of sessions that the reply announces; None before that line.
     count: Option<u64>,
+    /// Number of complete lines after the line that announces the number of sessions.
     behind: u64,
 }
 

@@ -16,9 +16,11 @@ use tokio::time::timeout;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const END_LIMIT: Duration = Duration::from_secs(2);
-/// Time after which a connection counts as a session, if the host has sent enough. A failed login,
-/// or a screen that requests a name, ends earlier or sends less.
+/// Time after which a connection counts as a session, if the host has sent [`SESSION_BYTES`]. A
+/// failed login, or a screen that requests a name, ends earlier or sends less.
 const SESSION: Duration = Duration::from_secs(30);
+/// Number of bytes from the host after which a connection counts as a session, if it lasts for
+/// [`SESSION`].
 const SESSION_BYTES: u64 = 32 << 10;
 const BUFFER_BYTES: usize = 16 << 10;
 const IDLE: Duration = Duration::from_secs(20);

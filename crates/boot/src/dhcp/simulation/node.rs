@@ -103,8 +103,9 @@ pub(super) struct SimulatedNode {
     /// number.
     records: Records,
     lan: Option<LanConfig>,
-    /// Changes that are not on disk yet, and the responses that wait for them.
+    /// Changes that are not on disk yet.
     unstored: Vec<HolderChange>,
+    /// Responses that are sent once their changes are on disk.
     waiting: Vec<SimulatedReply>,
     /// Received requests with the true times of their arrival.
     queue: VecDeque<(u64, Request)>,

@@ -69,8 +69,9 @@ pub(super) struct PartRecord {
     pub(super) epoch: u64,
     /// Checksums of the names of nodes that know every lease.
     pub(super) named: BTreeSet<u32>,
-    /// Addresses that were assigned by previous ranges.
+    /// IPv4 addresses that were assigned by previous ranges.
     pub(super) past: Option<PastAddresses>,
+    /// IPv6 addresses that were assigned by previous ranges.
     pub(super) past6: Option<PastAddresses<Ipv6Addr>>,
     /// True if no client has got a lease in this epoch, so the node named as the former holder
     /// knows all earlier leases.

@@ -720,8 +720,9 @@ struct LeasePairFixture {
     alpha: ClusterLeases,
     records: [Vec<u8>; 2],
     numbers: [u64; 2],
-    /// Holder of part 1. `seen`: the epochs in which beta has seen that alpha holds the parts.
+    /// Holder of part 1.
     other: &'static str,
+    /// Epochs in which beta has seen that alpha holds the parts.
     seen: Vec<u64>,
 }
 

@@ -20,7 +20,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Time after which a client abandons an operation and starts no other on it.
+/// Time after which a client stops waiting for the result of an operation, and records the result
+/// as unknown.
 const GIVES_UP: Duration = Duration::from_millis(2_500);
 const LEASES: u64 = 2;
 

@@ -18,14 +18,17 @@ pub const MEMBERS: usize = 6;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Weather {
-    /// Smallest delay of a packet, microseconds; `jitter_us` is the largest addition.
+    /// Smallest delay of a packet, microseconds.
     pub delay_us: u64,
+    /// Largest random addition to the delay, microseconds.
     pub jitter_us: u64,
     /// Additional delay while links are slow, microseconds.
     pub slow_us: u64,
-    /// Percentage of packets that are lost, duplicated or delayed.
+    /// Percentage of packets that are lost.
     pub loss: u64,
+    /// Percentage of packets that are duplicated.
     pub double: u64,
+    /// Percentage of packets that are delayed.
     pub late: u64,
 }
 
