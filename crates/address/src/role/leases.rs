@@ -412,7 +412,7 @@ mod tests {
         leases.hold([report(0, true)]);
         assert_eq!(leases.missing(Time(8), www), None);
         assert!(leases.missing(Time(9), www).is_some());
-        // The next grant.
+        // After the next grant, only the reported end counts.
         leases.hold([report(12, false)]);
         assert_eq!(leases.missing(Time(11), www), None);
         // A released lease is not restored.

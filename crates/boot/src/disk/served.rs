@@ -249,7 +249,8 @@ mod tests {
         // Another machine has cached nothing.
         let other = DiskUser::Machine(Mac([2, 0, 0, 0, 0, 8]));
         served.of(other).write(0, &[1]).unwrap();
-        // This node sees the boots of the machine, so only a boot ends the errors, not a silence.
+        // Counts only a boot as the end of the errors, and no silence, because this node sees the
+        // boots of the machine.
         let quiet = Instant::now().checked_sub(QUIET).unwrap();
         let mut clients = lock(&served.clients);
         clients.superseded.get_mut(&MACHINE).unwrap().last_request = quiet;

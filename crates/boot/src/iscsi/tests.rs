@@ -338,7 +338,7 @@ fn data_comes_with_the_command_unasked_and_after_each_r2t() {
     assert!(talk.data(tag, 0, 1024, false, &[0xa2; 1024]).is_empty());
     let second = talk.data(tag, 1, 2048, true, &[0xa3; 1024]);
     assert_eq!(wanted(&second[0]), (0x31, 1, 3072, 1024));
-    // Another command in between.
+    // Another command is possible while the write waits for data.
     let ready = talk.command(0x80, 0, &[0], &[]);
     assert_eq!(ended(&ready[0]), (0x21, 0, 0, 0));
     let done = talk.data(second[0].header.word(20), 0, 3072, true, &[0xa4; 1024]);
@@ -426,7 +426,7 @@ fn ranges_are_released_and_one_block_is_written_to_many() {
     let zeroes = [0x93, 1, 0, 0, 0, 0, 0, 0, 0, 30, 0, 0, 0, 1];
     let done = talk.command(0x80, 0, &zeroes, &[]);
     assert_eq!(ended(&done[0]), (0x21, 0, 0, 0));
-    // VERIFY(10) with BYTCHK compares.
+    // VERIFY(10) with BYTCHK compares the data with the disk.
     let compare = [0x2f, 2, 0, 0, 0, 10, 0, 0, 1];
     assert_eq!(
         ended(&talk.command(0xa0, 512, &compare, &[0xee; 512])[0]).1,

@@ -153,7 +153,7 @@ impl OwnedParts {
     }
 }
 
-/// This node, as far as the records of its leases state it.
+/// Facts about this node that its records contain.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalNode<'a> {
     /// IPv4 address of the node in the network.

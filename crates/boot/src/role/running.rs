@@ -365,7 +365,7 @@ impl DhcpThread {
     }
 
     fn close_files(&self) {
-        // Removing listeners cannot fail.
+        // Ignores the results: the removal of listeners cannot fail.
         let _ = self.files.tftp.change(Vec::new());
         let _ = self.files.http.change(Vec::new());
     }

@@ -604,7 +604,7 @@ mod tests {
         let why =
             "it has 10.0.0.105 by node beta, which answers, or whose part comes here in a moment";
         assert_eq!(offered(&site, 100).as_deref(), Some(why));
-        // This node gave the lease while beta was unreachable.
+        // Alpha gave the lease while beta was unreachable.
         let pool = site.desk.as_mut().and_then(DhcpServer::pool).unwrap();
         pool.take(0, true, 0);
         let address = pool.offer(CLIENT, Some(ip(100)), 0).unwrap();

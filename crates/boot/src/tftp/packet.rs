@@ -271,7 +271,7 @@ mod tests {
                 b"\0\x01a\0octet\0blksize\x008\0blksize\x009\0",
                 read("a", first),
             ),
-            // Unreadable options are ignored.
+            // Options whose values are no numbers are ignored.
             (
                 b"\0\x01a\0octet\0blksize\0-8\0timeout\0\0x\0y\0",
                 read("a", none),

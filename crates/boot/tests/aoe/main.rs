@@ -50,8 +50,8 @@ const BOOT_SECTOR: &[u8] = &[
 fn image() -> Vec<u8> {
     let mut disk = vec![0; 16 << 20];
     disk[..BOOT_SECTOR.len()].copy_from_slice(BOOT_SECTOR);
-    // One partition over the whole disk, from which iPXE derives the geometry (16 heads, 63
-    // sectors), and the boot signature.
+    // Writes a single partition over the whole disk, from which iPXE derives the geometry (16
+    // heads, 63 sectors), and the boot signature.
     disk[446..462].copy_from_slice(&[
         0x80, 0, 2, 0, 0x83, 0x0f, 0x3f, 0x1f, 1, 0, 0, 0, 0xff, 0x7f, 0, 0,
     ]);

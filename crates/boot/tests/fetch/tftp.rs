@@ -194,7 +194,7 @@ fn an_answer_comes_from_the_address_that_was_asked() {
 #[test]
 fn ipv6_is_served_as_well() {
     let Ok(socket) = UdpSocket::bind("[::1]:0") else {
-        // A machine without IPv6.
+        // Skips the test on a machine without IPv6.
         return;
     };
     let server = socket.local_addr().unwrap();

@@ -8,8 +8,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Timeout of a boot. Long, because the processor of the machine is emulated, other tests run at the same time, and
-/// the firmware tries IPv4, too.
+/// Timeout of a boot. Long, because the processor of the machine is emulated, other tests run at
+/// the same time, and the firmware tries IPv4, too.
 const PATIENCE: Duration = Duration::from_secs(600);
 const CARD: Mac = Mac([0x52, 0x54, 0, 0, 0, 7]);
 

@@ -103,8 +103,8 @@ mod tests {
         serde_json::to_string(value).unwrap()
     }
 
-    /// These types are on disk and in messages to members with other versions: an update of
-    /// openraft must not change their fields.
+    /// Tests the encoding of types that are on disk and in messages to members with other releases:
+    /// an update of openraft must not change their fields.
     #[test]
     fn types_of_openraft_encode_as_before() {
         let vote = Vote::new_committed(5, MemberId(2));

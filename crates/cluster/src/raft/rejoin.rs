@@ -71,7 +71,8 @@ enum Gate {
     /// The member accepts no entries. The value is the last member that sent entries as
     /// the leader.
     Closed(Option<MemberId>),
-    /// This leader has removed the member, whose state must reach this index.
+    /// The named leader has removed the member, whose state must reach the index before it becomes
+    /// a voter again.
     Open(u64, MemberId),
 }
 

@@ -68,8 +68,8 @@ pub(super) struct SnapshotSeal {
     pub(super) message: Vec<u8>,
 }
 
-/// How this member makes a snapshot that other members trust: a node signs its own one, and an
-/// arbiter, whose state they do not trust, fetches one from a node.
+/// Way in which this member gets a snapshot that other members trust: a node signs its own one, and
+/// an arbiter, whose state they do not trust, fetches one from a node.
 #[derive(Clone)]
 pub(super) enum Sealing {
     Signs(MemberId, Arc<dyn Signer>),

@@ -339,7 +339,7 @@ mod tests {
     fn session_without_a_known_user_makes_the_report_partial() {
         let machine = machine();
         process(machine.path(), 93, 33, "Xvnc", 2_003, "Xvnc :78");
-        // Not a display server.
+        // A process that is no display server does not count.
         process(machine.path(), 95, 33, "Xsession", 2_001, "Xsession");
         let found = find_sessions(machine.path(), names);
         assert_eq!((found.sessions.len(), found.unknown), (3, 1));

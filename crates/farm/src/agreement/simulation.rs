@@ -249,7 +249,7 @@ impl AgreementSimulation {
             let copies = if self.random.once_in(20) { 2 } else { 1 };
             for _ in 0..copies {
                 let delay_ms = if self.random.once_in(300) {
-                    // Delivered out of order.
+                    // Delays the packet, so that others overtake it.
                     self.random.below(DELAY_MS)
                 } else {
                     1

@@ -558,7 +558,8 @@ fn the_list_omits_sessions_without_an_entry() {
     });
     bed.change(&farm);
     let id = FarmUser::named("anna").unwrap().id;
-    // One session in the collection of the portal's desktop, and one in that of a single host.
+    // Opens a session in the collection of the portal's desktop, and another in that of a single
+    // host.
     let of_one = CollectionId::of(&["ts2".to_owned()].into());
     for (host, collection) in [("ts1", CollectionId::ALL), ("ts2", of_one)] {
         let routed = crate::site::Routed {

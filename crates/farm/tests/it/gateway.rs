@@ -573,7 +573,7 @@ fn a_websocket_may_be_cut_anywhere_and_a_wrong_one_ends() {
     socket.opens(0, None);
     socket.frame(0x89, true, b"there?");
     assert_eq!(socket.next().expect("a pong"), (0x8a, b"there?".to_vec()));
-    // One packet in three fragments with a ping between them, then two packets in one frame.
+    // Sends a packet in three fragments with a ping between them, then two packets in one frame.
     let packet = framed(6, &[&[0, 0][..], &blob("PC")].concat());
     socket.frame(0x02, true, &packet[..3]);
     socket.frame(0x89, true, b"");

@@ -45,7 +45,7 @@ fn session(name: &str, source: &str, neighbour: &str) -> BfdSession {
         idle_tx: Duration::from_secs(1),
         multiplier: 5,
         passive: false,
-        // keepalived's defaults.
+        // Uses the defaults of keepalived from here on.
         ttl: if neighbour.is_ipv6() { 64 } else { 255 },
         max_hops: 0,
         weight: Weight::default(),

@@ -784,7 +784,7 @@ fn a_decline_in_the_name_of_another_client_takes_no_address_that_is_in_use() {
         answer.map(|answer| answer.verdict)
     };
     let of = |desk: &mut DhcpServer| desk.pool().unwrap().of(STRANGER);
-    // By another client identifier.
+    // Another client identifier cannot decline the address.
     let (mut desk, decision) = declined(2, minute_ms);
     assert!(decision.why.contains("option 61"), "{}", decision.why);
     assert_eq!((decision.probe, of(&mut desk)), (None, Some(ip(104))));

@@ -306,7 +306,7 @@ fn the_past_of_a_part_grows_with_each_range_and_is_known_as_long_as_all_of_it_is
         known(span(100, 159), false)
     );
     assert_eq!(claim(new).past_with(0, Some(new), 2, true), None);
-    // One of three nodes is down.
+    // When three parts become two, the leases of the third part are not known.
     let three = claim(Range { parts: 3, ..old });
     assert_eq!(
         three.past_with(1, Some(new), 2, true),

@@ -43,8 +43,7 @@ fn a_node_that_gets_a_part_back_knows_what_was_withheld_because_of_it_and_nothin
     let mut beta = node(&[]);
     beta.take_as(0, 0, |_| AddressKnowledge::Before);
     assert_eq!(beta.free(), 0);
-    // One client renews, another one has moved to an unused address; two addresses are in use by
-    // others.
+    // Client 1 renews, client 2 has moved to an unused address; two addresses are in use by others.
     assert_eq!(
         beta.claim(mac(1), ip(100), ClientRequestState::Renew, 1),
         AddressClaimResult::Yes

@@ -205,7 +205,7 @@ impl Client {
                 let claims = claims(Some(lease.address), None, Some(lease.server));
                 let mut sent = self.to(&its, DhcpMessageType::Release, claims);
                 if random.percent(60) {
-                    // The client restarts.
+                    // Starts again with a new request, as a restarted client does.
                     sent.extend(self.begin(random, now_ms));
                 }
                 sent

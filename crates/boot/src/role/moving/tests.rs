@@ -89,7 +89,7 @@ fn leases_stay_if_the_other_directory_cannot_be_used_and_all_else_changes() {
         file.display()
     );
     assert!(told.contains(&words), "{told}");
-    // All else changes.
+    // Other changes of the configuration take effect nevertheless.
     let mut other = codec::decode::<BootConfig>(&payload(&file)).unwrap();
     other.lans.get_mut("lan").unwrap().interface = "elsewhere0".to_owned();
     role.change(&codec::encode(&other)).unwrap();

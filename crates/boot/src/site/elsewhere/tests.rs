@@ -209,7 +209,7 @@ fn what_another_node_answered_is_shown_instead_of_what_was_left_unanswered_here(
     assert_eq!(alpha.activities(number, 7_000), (2, Vec::new()));
     let beta = &mut nodes[1];
     beta.site.history.add(mac(50), step(95_000, ""));
-    // Beta's clock differs.
+    // The clock of beta differs from that of alpha.
     beta.site.store_activities("alpha", activities, at(97_000));
     let shown = beta.shown(mac(50));
     let last = shown.last.unwrap();
@@ -219,7 +219,7 @@ fn what_another_node_answered_is_shown_instead_of_what_was_left_unanswered_here(
     let booted = (&*booted.image, booted.at, &*booted.node);
     assert_eq!(booted, ("rescue", at(96_000), "alpha"));
     assert_eq!(shown.node, "alpha");
-    // This node sees later requests: first without a response, and then with one.
+    // Beta sees later requests: first without a response, and then with one.
     let site = &mut beta.site;
     site.history.add(mac(50), step(99_000, ""));
     let last = beta.shown(mac(50)).last.unwrap();

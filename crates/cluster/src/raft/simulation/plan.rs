@@ -191,7 +191,7 @@ fn draw_one(random: &mut Random, members: u64, harsh: bool) -> Disturbance {
     let short = random.between(1, 60);
     let long = random.between(60, 1_500);
     if harsh {
-        // Power comes and goes.
+        // Draws only failures of power and of the leader's process.
         return match random.below(4) {
             0 => Disturbance::Blackout(short),
             1 => Disturbance::PowerCut(one, short),

@@ -122,7 +122,7 @@ async fn a_member_with_a_full_disk_follows_every_leader_and_elects_none() {
     assert!(own < b.raft_status().log.last, "{own:?}");
     // Without B, a majority needs the vote of A.
     hub.kill(2).await;
-    // Longer than several elections.
+    // Waits for longer than several elections take.
     tokio::time::sleep(Settings::default().election_max * 6).await;
     assert!(!a.raft_status().leading && !c.raft_status().leading);
     disk.fill(false);

@@ -263,7 +263,8 @@ fn tunnels_lead_to_members_only_and_are_bounded() {
         while let Ok(tunnel) = one.shared.tunnel(MemberId(3), MemberId(2)).await {
             held.push(tunnel);
         }
-        // The wire keeps a tunnel of its own, which counts towards the limit and may be missing here.
+        // The wire keeps a tunnel of its own, which counts towards the limit and may be missing
+        // here.
         let count = held.len();
         assert!(
             (TUNNELS_PER_MEMBER_MAX - 1..=TUNNELS_PER_MEMBER_MAX).contains(&count),

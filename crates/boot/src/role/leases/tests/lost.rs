@@ -135,7 +135,7 @@ fn a_part_that_a_killed_process_had_wanted_is_left_to_the_node_that_knows_its_le
     assert_eq!(looks(&mut beta, ("alpha", 5), 0), (2, None));
     assert_eq!(looks(&mut alpha, ("", 5), 1), (0, None));
     assert_eq!(looks(&mut beta, ("beta", 6), 2), (2, Some(true)));
-    // Beta is not back.
+    // Alpha takes the part once it has waited in vain for beta.
     assert_eq!(looks(&mut alpha, ("", 5), AWAIT_NS), (0, None));
     assert_eq!(looks(&mut alpha, ("", 5), 1 + AWAIT_NS), (1, None));
     let granted = ("alpha", 6);
