@@ -1,5 +1,6 @@
-//! Defines the messages to the address role (hand-over, dump) and the response to a hand-over. The
-//! supervisor and other roles forward them as bytes ([`PartMessage`]).
+//! Defines the messages to the address role (hand-over, dump), the response to a hand-over, and the
+//! options with which the role starts. The supervisor and other roles forward the messages as bytes
+//! ([`PartMessage`]).
 
 use part::role::PartMessage;
 use part::role::bounded::Words;

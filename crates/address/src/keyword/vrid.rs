@@ -1,4 +1,5 @@
-//! Derives the id of a virtual router from a section's name.
+//! Derives the id of a virtual router from a section's name, and finds a free id if that one is
+//! taken.
 
 /// Returns the id of a name: from 1 to 255, the same on every machine and forever (32-bit FNV-1a).
 /// The result must never change, because two releases of evenkeel would not accept each other's

@@ -1,7 +1,7 @@
 //! Queues announcements to neighbours: gratuitous ARPs and unsolicited neighbour advertisements.
 //! Does no I/O; the event loop sends the frames that [`Announcer::due`] returns.
 //!
-//! Announcements with a common rate limit (`garp_group`, `vrrp_garp_interval`) share a line.
+//! Announcements with a common rate limit (`garp_group`, `vrrp_garp_interval`) share a queue.
 //! However many addresses there are, at most [`BURST`] frames are sent per turn.
 
 use protocol::vrrp::Time;
@@ -15,7 +15,7 @@ const BURST: usize = 128;
 /// Pause before the next burst.
 const BREATH: Duration = Duration::from_millis(1);
 
-/// Maximum number of waiting frames per line; further ones are dropped and counted.
+/// Maximum number of waiting frames per queue; further ones are dropped and counted.
 const MAX_WAITING: usize = 8192;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,7 +26,7 @@ pub struct Announcement {
     pub frame: Vec<u8>,
 }
 
-/// Line of announcements that share a rate limit.
+/// Queue of announcements that share a rate limit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum AnnounceQueue {
     /// Interfaces of a `garp_group`, by the index of the group.
@@ -43,7 +43,7 @@ struct AnnouncementQueue {
     next_at: Time,
 }
 
-/// Announcements that wait to be sent. Each line has its own rate limit and a bound, beyond which
+/// Announcements that wait to be sent. Each queue has its own rate limit and a bound, beyond which
 /// frames are dropped and counted. The caller sends the frames of [`Announcer::due`] at
 /// [`Announcer::deadline`].
 #[derive(Debug, Default)]

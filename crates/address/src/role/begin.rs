@@ -1,4 +1,6 @@
-//! Installs a configuration: the first one, and those of reloads.
+//! Starts the address role, and installs its first configuration and those of reloads: creates the
+//! virtual routers, tracked objects and virtual interfaces, opens the sockets, and computes
+//! priorities and faults.
 
 use super::bfd::Bfd;
 use super::event_loop::{AddressRole, RoleProcess};

@@ -129,7 +129,7 @@ impl Health {
         health
     }
 
-    /// Switches to another memory; keeps the previous one if it is unusable.
+    /// Switches to another memory. The previous memory stays if the new one cannot be mapped.
     fn replace(&mut self, memory: &OwnedFd, log: &mut Log) {
         let opened = map(memory, self.words).map(|words| (words, Vitals::open(words)));
         match opened {

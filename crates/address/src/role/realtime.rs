@@ -1,6 +1,7 @@
-//! Protects the event loop against delays by other programs: with real-time scheduling, its own
-//! processors, and memory that is never swapped out. All are optional, and the granted ones are
-//! reported. Programs and threads that the role starts get none of them.
+//! Protects the event loop against delays by other programs: with real-time scheduling or a nice
+//! value, its own processors, and memory that is never swapped out. All are optional, and the
+//! granted ones are reported. Other threads of the role, and the programs that it starts, get no
+//! real-time scheduling.
 
 use super::{Level, Log};
 use crate::config::{Config, Dialect};

@@ -1,4 +1,5 @@
-//! Reports transitions to the log, notify scripts, pipes, mail and the supervisor.
+//! Reports transitions to the log, notify scripts, pipes, mail and the supervisor. Also starts
+//! tracked scripts, and handles the results of all programs that the role runs.
 
 use super::event_loop::AddressRole;
 use super::mail::{self, Letter, Mailer};

@@ -1,5 +1,5 @@
 //! Decodes and encodes the header of an AoE frame, after the Ethernet header (AoE revision 11,
-//! section 2).
+//! section 2). Defines the addresses of targets and the error codes.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

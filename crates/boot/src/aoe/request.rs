@@ -1,5 +1,5 @@
 //! Decodes a request to an AoE target, executes the request on the target's disk, and builds the
-//! reply. No network I/O.
+//! reply. Also builds the frame by which a target announces itself. No network I/O.
 
 use super::ata::{AtaCommand, AtaError, Registers, identity};
 use super::frame::{AoeAddress, AoeErrorCode, Header, SECTOR_BYTES, sectors_max};

@@ -1,5 +1,5 @@
-//! Encodes and decodes the basic header segment (48 bytes) of iSCSI PDUs, which a data segment
-//! follows (RFC 7143, section 11).
+//! Encodes and decodes the basic header segment (48 bytes) of iSCSI PDUs, and writes PDUs with
+//! their data segment (RFC 7143, section 11).
 
 use std::io::{self, Write};
 

@@ -1,5 +1,6 @@
 //! Tracks the addresses of nodes, which no machine gets: those of this host, those that other nodes
-//! report, and those in the configuration.
+//! report, and those in the configuration. Reports leases of addresses that clients must no longer
+//! get.
 
 use super::NetworkState;
 use crate::config::MachineConfig;

@@ -1,5 +1,5 @@
-//! Stores the leases of one address range on disk, and knows for which parts of the range this node
-//! knows all leases.
+//! Stores the leases of one address range on disk, builds the pool of the range from them, and
+//! knows for which parts of the range this node knows all leases.
 
 use super::HeldPart;
 use crate::dhcp::pool::{AddressKnowledge, Holder, HolderChange, Pool, end_of};

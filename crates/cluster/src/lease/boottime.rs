@@ -1,4 +1,5 @@
-//! Defines [`Boottime`], the time of leases.
+//! Defines [`Boottime`], the time of leases: CLOCK_BOOTTIME of one machine, which also counts
+//! suspension.
 
 use serde::{Deserialize, Serialize};
 

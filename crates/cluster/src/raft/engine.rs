@@ -1,5 +1,5 @@
-//! Runs consensus on a member: starts openraft on the member's store, handles the requests of other
-//! members, and reports the status.
+//! Runs consensus on a member: starts openraft on the member's store, founds a cluster, handles the
+//! requests of other members, and reports the status.
 
 use crate::command::{CommandBody, CommandResult, VersionId};
 use crate::log::{Signer, Types, Vote};

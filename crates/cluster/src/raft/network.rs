@@ -134,8 +134,8 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for RaftConnection<R> {
         rpc: AppendEntriesRequest<Types<R>>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types<R>>, RPCError<Types<R>>> {
-        // The response to entries waits for the member's disk, which may take longer than
-        // openraft allows for a heartbeat.
+        // Waits longer for the response to entries than for that to a heartbeat: the member
+        // responds once its disk has the entries.
         let limit = if rpc.entries.is_empty() {
             option.hard_ttl()
         } else {

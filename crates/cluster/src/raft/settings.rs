@@ -53,7 +53,8 @@ impl Default for Settings {
             election_max: Duration::from_millis(300),
             arbiter_leads_max: Duration::from_secs(60),
             propose_limit: Duration::from_secs(5),
-            // A longer log is deeper in the file, and each write takes longer.
+            // Keeps the log short, because each write to a longer log goes deeper into the file and
+            // takes longer.
             snapshot_entries: 512,
             snapshot_bytes: 16 << 20,
             keep_entries: 512,

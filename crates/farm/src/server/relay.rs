@@ -1,5 +1,6 @@
-//! Relays the bytes of a routed client to its host and back, unchanged: TLS and NLA are between
-//! client and host.
+//! Connects a routed client with its host, and relays their bytes unchanged: TLS and NLA are
+//! between client and host. Records that the user has a session once the connection has lasted and
+//! the host has sent enough.
 
 use super::places::ConnectionSlot;
 use crate::site::{FarmState, Routed};

@@ -1,4 +1,4 @@
-//! Tests the loop of the role.
+//! Tests the loop of the control role that polls the followed repositories.
 
 use super::*;
 use crate::keyword::ConfigSection;

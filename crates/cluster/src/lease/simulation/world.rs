@@ -1,4 +1,5 @@
-//! Executes a history: events in the order of a time that no machine knows.
+//! Executes a simulated history of leases: events in the order of a time that no machine knows.
+//! Checks that no lease is held twice.
 
 use super::agreement::Agreement;
 use crate::command::{Epoch, LeaseCommand};

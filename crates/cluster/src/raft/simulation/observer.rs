@@ -1,4 +1,5 @@
-//! Observes all members continuously, and checks the invariants.
+//! Checks the invariants of consensus while a history runs: a single leader in each term, the same
+//! state after the same number of commands on all members, and no state that goes back.
 
 use crate::member::MemberId;
 use crate::member::digest;

@@ -1,5 +1,5 @@
-//! Executes a history: members start, clients send requests, disturbances hit members, and
-//! everything is healed. Then it is calm, and all members must agree.
+//! Executes a simulated history of consensus: members start, clients send requests, disturbances
+//! hit members, and everything is healed. Then it is calm, and all members must agree.
 
 use super::client::{Client, read};
 use super::defect::RaftDefect;

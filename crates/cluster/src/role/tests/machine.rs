@@ -29,7 +29,7 @@ pub struct Shows {
     /// Credentials that the control role passed on for another role, in order.
     pub credentials: Vec<PartCredentials>,
     pub lease_reports: usize,
-    /// Changes of its version status since the start of the role.
+    /// Changes of the machine's version status since the start of the role.
     pub standings: Vec<VersionStanding>,
     requests: u64,
     errors: u64,

@@ -1,4 +1,5 @@
-//! Checks the invariants of every history.
+//! Checks the invariants of rollouts in every simulated history: of the versions that nodes serve,
+//! of each change of the state, and of the state at the end.
 
 use crate::command::VersionId;
 use crate::member::MemberId;
