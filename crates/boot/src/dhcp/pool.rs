@@ -372,7 +372,8 @@ impl<A: Address> Pool<A> {
             .collect::<Vec<_>>()
         {
             let fate = fate(address);
-            // With two records, either client may be the one that uses the address.
+            // Names no user if two records name clients: either may be the one that uses the
+            // address.
             let is_of_two = matches!(fate, AddressKnowledge::Also(holder) if !matches!(holder, Holder::Before(_)));
             let user = self.user(address).filter(|_| !is_of_two);
             match self.combined(address, fate) {

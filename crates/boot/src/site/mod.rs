@@ -394,8 +394,8 @@ impl NetworkState {
         let all = self.lan.tells.server.into_iter().chain(nodes);
         let all: Vec<Ipv4Addr> = all.collect();
         let own = self.here6().filter(|_| asker.is_ipv6());
-        // IPv4 if the machine has both: the system may search for its root disk without support for
-        // IPv6.
+        // Prefers IPv4 for the disks if the machine has both: the system may search for its root
+        // disk without support for IPv6.
         let disks = match own.filter(|_| !has_four) {
             Some(here) => Some(IpAddr::V6(here.address)),
             None => all.first().copied().map(IpAddr::V4),

@@ -172,7 +172,8 @@ impl Rings {
                 broken = true;
             }
             if broken {
-                // Newer content needs the next rings: a hostile member must not block them.
+                // Continues with the next rings, which newer content needs: a hostile member must
+                // not block them.
                 unusable.get_or_insert(ring.epoch);
             }
         }

@@ -221,7 +221,7 @@ async fn read(
     } else {
         None
     };
-    // Memory is only used for received bytes, not for the announced length.
+    // Allocates memory only for received bytes, not for the announced length.
     let mut bytes = Vec::with_capacity(length.min(READ_BYTES));
     let read = stream.take(length as u64).read_to_end(&mut bytes).await;
     if read.map_err(|_| GONE)? < length {

@@ -202,7 +202,7 @@ pub(crate) async fn ask<R: AsyncRuntime, F: Future<Output = Option<Vec<u8>>>>(
             LeaderLeaseRequest::Release { name, epoch }
         }
         HolderRequest::Release(command) => {
-            // The result does not matter: the release is repeated until the log contains it.
+            // Ignores the result: the release is repeated until the log contains it.
             let _ = engine.propose(CommandBody::Lease(command)).await;
             return None;
         }

@@ -12,15 +12,16 @@ use lab::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Duration of the phase with failures, then of the phase without, milliseconds.
+/// Duration of the first phase, in which failures occur, milliseconds.
 const FAILING_MS: u64 = 70_000;
+/// Duration of the second phase, in which no failures occur, milliseconds.
 const QUIET_MS: u64 = 200_000;
 /// Interval at which the end condition is checked, milliseconds.
 const SETTLED_MS: u64 = 10_000;
 const STEP_MS: u64 = 100;
-/// Interval at which a node reports its disk's status, and age from which a stuck disk
-/// is reported, milliseconds.
+/// Interval at which a node reports its disk's status, milliseconds.
 const TALE_MS: u64 = 1000;
+/// Age from which a node reports a stuck disk, milliseconds.
 const STUCK_TOLD_MS: u64 = 2000;
 /// Duration of leadership after the leader is lost, milliseconds.
 const ELECTION_MS: u64 = 400;

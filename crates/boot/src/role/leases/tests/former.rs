@@ -370,7 +370,8 @@ fn a_node_does_not_take_its_part_back_from_one_that_is_about_to_say_what_was_wit
         alpha.evaluate_parts(&STORED, &knowledge(0, copy_of), 0);
         alpha.wants(true, 0)[0].rank
     };
-    // As much as beta does, in case it fails; and as its own part once it has a copy.
+    // Alpha wants the part as much as beta does, in case beta fails, and as its own part once it
+    // has a copy.
     assert_eq!(rank(&by_beta, None), 2);
     assert_eq!(rank(&by_beta, Some(("beta", 7))), 3);
     let knows_no_more = PartRecord {
