@@ -1,6 +1,6 @@
-//! The boot role as a process: it keeps the privileges to open its ports, and runs [`boot::role`].
-//!
-//! The process makes no decisions about machines.
+//! Runs the boot role as a process: keeps the capabilities for its ports, restricts file access,
+//! and forwards the supervisor's messages to [`boot::role`], which makes all decisions about
+//! machines.
 
 use crate::trusted::RoleCredentials;
 use boot::keyword::NAME;
@@ -68,7 +68,8 @@ impl Work for Boots {
         self.0.evaluate_networks();
     }
 
-    /// Empty: the state for the next role is stored next to the leases.
+    /// Returns nothing: leases and other state for the next role are in the files of the state
+    /// directory.
     fn state(&self) -> Vec<u8> {
         Vec::new()
     }

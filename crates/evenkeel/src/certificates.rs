@@ -1,5 +1,6 @@
-//! Expiry dates of the certificates of a version, for all parts. Each part loads its certificates
-//! and keys as secrets (`Recording::contents`), and its CA files as other files.
+//! Finds the expiry dates of the certificates in a configuration version, for all parts, and makes
+//! warnings about those that end soon. Certificates and keys are found among the version's secrets,
+//! CA files among its other files.
 
 use configuration::Recording;
 use configuration::codes;
@@ -8,10 +9,11 @@ use part::role::CertificateEnd;
 use tls::certificate::Certificate;
 
 const CERTIFICATES_MAX: usize = 16;
-/// The PEM marker of a certificate, by which CA files are found among other files.
+/// PEM marker that a file must contain to be read as a CA file.
 const CERTIFICATE_MARKER: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-/// Returns the certificates that expire first.
+/// Returns the expiry dates of the certificate files of a version, earliest first, at most
+/// [`CERTIFICATES_MAX`].
 pub fn of(recording: &Recording) -> Vec<CertificateEnd> {
     let ends = recording
         .readable_files()
@@ -29,8 +31,8 @@ pub fn of(recording: &Recording) -> Vec<CertificateEnd> {
     ends
 }
 
-/// Returns the earliest expiry date of a chain. A root in the file does not count: clients have
-/// their own.
+/// Returns the earliest expiry date in a certificate chain. Self-issued certificates after the
+/// first one do not count: clients have their own root certificates.
 fn end_of_chain(file: &str, text: &[u8]) -> Option<CertificateEnd> {
     let chain = Certificate::all_of(text);
     let chain = chain.iter().enumerate();
@@ -43,8 +45,9 @@ fn end_of_chain(file: &str, text: &[u8]) -> Option<CertificateEnd> {
     Some(end(name, first))
 }
 
-/// Returns the latest expiry date of a CA file. Until then the file verifies something, and files
-/// often contain both an older CA and its successor.
+/// Returns the latest expiry date in a CA file: the file verifies something until then, and CA
+/// files often contain both an older CA and its successor. Returns None for a file that is no CA
+/// file.
 fn end_of_authorities(file: &str, text: &[u8]) -> Option<CertificateEnd> {
     memchr::memmem::find(text, CERTIFICATE_MARKER)?;
     let authorities = Certificate::all_of(text);

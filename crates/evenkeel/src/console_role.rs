@@ -1,7 +1,7 @@
-//! The console role as a process: it opens its port, drops all privileges, and runs
-//! [`console::role`].
+//! Runs the console role as a process: opens its port, drops all privileges, and forwards the
+//! supervisor's messages to [`console::role`].
 //!
-//! The process makes no decisions: it forwards each operation to the part that can execute it.
+//! The process executes no operation itself: it sends each one to the part that can execute it.
 
 use crate::command::look_up;
 use crate::identity;
@@ -129,8 +129,7 @@ impl Work for Console {
     }
 }
 
-/// Returns the parts with a report, except the console: the processes, the roles besides the proxy,
-/// and the cluster.
+/// Returns the names of all parts that have a report, except the console.
 fn parts() -> Vec<&'static str> {
     let shown = crate::command::status::shown_parts();
     shown.filter(|part| *part != NAME).collect()

@@ -1,7 +1,6 @@
-//! The farm role as a process: it opens its ports, drops all privileges except that for ports below
-//! 1024, and runs [`farm::role`].
-//!
-//! The process makes no decisions about users.
+//! Runs the farm role as a process: opens its ports, drops all privileges except that for ports
+//! below 1024, and forwards the supervisor's messages to [`farm::role`], which makes all decisions
+//! about users.
 
 use crate::password::verify;
 use crate::trusted::RoleCredentials;
@@ -20,7 +19,7 @@ use std::time::Instant;
 static CREDENTIALS: RoleCredentials = RoleCredentials::new();
 
 pub static ROLE: RoleRow = RoleRow {
-    // For the displays of guests in the portal.
+    // The portal opens displays of guests by messages to the guest role.
     message_recipients: &[guest::keyword::NAME],
     certified: true,
     life: Life::Beside(SidecarProperties {

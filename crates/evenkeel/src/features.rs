@@ -1,4 +1,5 @@
-//! Table of the parts in this binary, one row each.
+//! Collects the parts of this binary: those of this crate, those that were not built, and those
+//! that another binary adds at its start.
 
 #[cfg(not(feature = "complete"))]
 mod unbuilt;
@@ -9,7 +10,7 @@ use configuration::ConfigurationPart;
 use part::row::RoleRow;
 use std::sync::OnceLock;
 
-/// Row of a part in a binary's table.
+/// Part of the binary with its role and its subcommands.
 pub struct Feature {
     pub part: &'static ConfigurationPart,
     pub role: Option<&'static RoleRow>,
@@ -18,7 +19,8 @@ pub struct Feature {
 
 static FEATURES: OnceLock<Vec<&'static Feature>> = OnceLock::new();
 
-/// Returns the parts of this crate, with those that were not built.
+/// Returns the parts of this crate. In an incomplete build, parts that were not built follow, whose
+/// rows only refuse their sections.
 fn parts_of_program() -> impl Iterator<Item = &'static Feature> {
     let all = crate::PARTS.iter();
     #[cfg(not(feature = "complete"))]
@@ -26,7 +28,7 @@ fn parts_of_program() -> impl Iterator<Item = &'static Feature> {
     all
 }
 
-/// Sets the parts in addition to those of this crate. Called once at the start of a process.
+/// Adds parts to those of this crate. Must be called once, at the start of the process.
 pub fn add(further: &[&'static Feature]) {
     let all = parts_of_program().chain(further.iter().copied());
     // A second call has no effect.

@@ -1,7 +1,6 @@
-//! The guest role as a process: it runs [`guest::role`] on its single thread. It keeps the
-//! privileges to create network interfaces and to start QEMU, which drops them.
-//!
-//! The process makes no decisions about guests.
+//! Runs the guest role as a process with a single thread: keeps the privileges to create network
+//! interfaces and to start QEMU, which drops them, and forwards the supervisor's messages to
+//! [`guest::role`], which makes all decisions about guests.
 
 use crate::trusted::RoleCredentials;
 use guest::keyword::NAME;
@@ -58,7 +57,8 @@ impl Work for Guests {
             has_kvm: has_kvm(),
             move_bandwidth: guest::role::move_bandwidth(),
             claimed: directory::claimed_by_others(std::os::unix::process::parent_id()),
-            // `/proc/self/exe` is valid even if the file on disk was replaced since the start.
+            // Starts commands by `/proc/self/exe`, which stays valid if the file of the program is
+            // replaced.
             commands: "/proc/self/exe".into(),
         };
         GuestRole::new(place, payload, state).map(Guests)

@@ -1,5 +1,5 @@
-//! Identity of the program: its versions, and the features that a configuration can query. Only
-//! implemented features are reported.
+//! Defines the versions and features of Evenkeel that configurations query by `.if`, that `-vv`
+//! prints, and that environment variables contain. Only implemented features are reported.
 
 use language::{Environment, Facts};
 pub use part::identity::{HAPROXY_LEVEL, HAPROXY_VERSION, VERSION, host_name, keepalived_name};
@@ -12,8 +12,8 @@ pub const HAPROXY_DATE: &str = "2026/11/20";
 /// implemented is refused by name.
 pub const LANGUAGE_LEVEL: &str = "3.4.0";
 
-/// Features of `haproxy -vv` that a configuration can rely on here, whatever implements them. PCRE
-/// stands for its expressions, ZLIB or SLZ for compression, and splicing for `option splice-auto`.
+/// Features of `haproxy -vv` that a configuration can rely on, whichever library implements them:
+/// PCRE stands for its regular expressions, ZLIB and SLZ for compression.
 pub const FEATURES: &[&str] = &[
     "ACCEPT4",
     "CPU_AFFINITY",
@@ -56,11 +56,10 @@ const ENABLED: &[&str] = &["EPOLL", "FAST-FORWARD", "SPLICE"];
 
 pub const TLS_LIBRARY: &str = "rustls 0.23 with AWS-LC";
 
+/// OpenSSL version that conditions and `-vv` report, although the TLS library is rustls.
 /// Configurations write `.if feature(OPENSSL)`, `.if openssl_version_atleast(1.1.1)` and `.if
-/// ssllib_name_startswith(OpenSSL)` around lines with `ssl`. The queries ask whether such lines
-/// work, and they do. So the feature is reported, with the name and the version of the OpenSSL
-/// whose keywords are supported (HAProxy 2.6 is built with 3.0). `-vv` also reports the actual TLS
-/// library.
+/// ssllib_name_startswith(OpenSSL)` around lines with `ssl`, which work. The version is that of the
+/// OpenSSL whose keywords are supported. `-vv` also prints the actual TLS library.
 pub const OPENSSL_LEVEL: &str = "3.0.0";
 
 /// Returns the facts for evaluating `.if` and `-cc`.
@@ -71,8 +70,8 @@ pub fn facts() -> Facts {
         .with_tls_library(&format!("OpenSSL {OPENSSL_LEVEL}"), OPENSSL_LEVEL)
 }
 
-/// Returns the environment for configuration files: that of the process, and the variables that
-/// HAProxy adds.
+/// Returns the environment for loading configuration files: the variables of the process, and those
+/// that HAProxy sets (`HAPROXY_CFGFILES`, `HAPROXY_LOCALPEER`).
 pub fn environment(files: &[String], local_peer: Option<&str>) -> Environment {
     let mut environment = Environment::from_process();
     environment.set("HAPROXY_CFGFILES", files.join(";"));

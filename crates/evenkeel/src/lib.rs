@@ -1,7 +1,7 @@
-//! Evenkeel: two ordinary servers and a small tie-breaker as one highly available platform. The
-//! binary checks the name under which it was started, and runs that personality.
+//! Runs Evenkeel: joins the parts in one table, and selects the personality by the name under which
+//! the process was started. Also the entry of the internal processes (loader and roles).
 
-// Only a complete build reports unused code.
+// Reports unused code only in a complete build.
 #![cfg_attr(
     not(feature = "complete"),
     allow(
@@ -59,7 +59,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Parts of this crate, each after those whose sections it refers to.
+/// Rows of the parts of this crate. Each part follows those whose sections it refers to.
 static PARTS: &[Feature] = &[
     Feature {
         part: &address::keyword::PART,
@@ -194,7 +194,8 @@ static PARTS: &[Feature] = &[
 #[cfg(not(all(feature = "proxy", feature = "address")))]
 compile_error!("every build has the parts proxy and address: add `--features proxy,address`");
 
-/// Runs the program under whose name this process was started, with these additional parts.
+/// Runs the personality that the process name or the first argument selects. `further` are parts in
+/// addition to those of this crate.
 pub fn main(further: &[&'static Feature]) -> ExitCode {
     features::add(further);
     ::command::set_load_payload(command::payload_of_files);
@@ -220,7 +221,7 @@ pub fn main(further: &[&'static Feature]) -> ExitCode {
     match name.as_str() {
         "haproxy" => haproxy::main(words),
         "keepalived" => keepalived::main(words),
-        // `evenkeel haproxy -f …` selects the personality without a link.
+        // Selects the personality by the first argument, for callers without a link to the program.
         _ => match words.first().and_then(|word| word.to_str()) {
             Some("haproxy") => haproxy::main(words.drain(1..)),
             Some("keepalived") => keepalived::main(words.drain(1..)),

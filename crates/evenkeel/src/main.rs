@@ -1,4 +1,4 @@
-//! The binary with the built-in parts.
+//! Starts the binary `evenkeel` with the built-in parts only.
 
 use std::process::ExitCode;
 

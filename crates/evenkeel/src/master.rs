@@ -1,6 +1,6 @@
-//! The `-S` option: the address of the master socket, its file's owner, and its access level. The
-//! module parses only the command line. HAProxy accepts every option of `bind` here; those below
-//! have a meaning for this socket.
+//! Parses the argument of `-S` (addresses of the master socket, its file's owner, its access
+//! level), and converts it for the supervisor, which opens the socket. HAProxy accepts every option
+//! of `bind` in the argument; those below have a meaning for this socket.
 
 use language::suggest;
 use language::value::{self, Accepts, Address, AddressHost, Family, Port, SocketTransport};
@@ -266,8 +266,8 @@ fn resolve(name: &str, family: Family) -> Result<IpAddr, MasterAddressError> {
     found.next().ok_or_else(unresolved)
 }
 
-/// Converts the option for the supervisor, which opens the socket and reports errors in this
-/// format.
+/// Converts the parsed option for the supervisor, which opens the sockets. `form` selects the
+/// format of its error messages.
 pub fn socket(master: MasterAddress, form: Form) -> MasterSocket {
     MasterSocket {
         addresses: master.addresses.iter().map(text_of).collect(),

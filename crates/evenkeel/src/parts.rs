@@ -1,4 +1,5 @@
-//! Parts of this program, and the result of loading files for all of them.
+//! Combines the sections, keywords and codes of all parts of this program, and loads files for all
+//! of them. The result has the proxy's configuration, and the inputs of the roles of other parts.
 
 use crate::certificates;
 use crate::features;
@@ -38,7 +39,7 @@ pub fn documented() -> Vec<Documented> {
     configuration::documented(all())
 }
 
-/// Directives that the reader executes in every section.
+/// Documentation of the directives that the reader executes in every section.
 pub const DIRECTIVES: [Documented; 8] = [
     directive(
         ".if",
@@ -119,14 +120,14 @@ pub fn codes() -> Vec<&'static Code> {
 
 #[derive(Debug)]
 pub struct LoadedParts {
-    /// Proxy, with the diagnostics of all sections. An error in any section leaves it without a
-    /// configuration.
+    /// Load result of the proxy, with the diagnostics of all sections. An error in any section
+    /// leaves the proxy without a configuration.
     pub proxy: Loaded,
     parts: Vec<(&'static ConfigurationPart, Box<dyn Any>)>,
     expectations: Vec<Expectation>,
 }
 
-/// Payload of a version for one role.
+/// Input of one part's role in this version.
 pub struct RolePayload {
     pub part: &'static ConfigurationPart,
     pub given: RoleInput,
@@ -138,7 +139,7 @@ impl LoadedParts {
         parts.find_map(|(_, built)| built.downcast_ref())
     }
 
-    /// Marks the files as a version of the cluster that this machine belongs to.
+    /// Marks the files as a cluster version, on a member of that cluster.
     pub fn set_member(&mut self) {
         let mut parts = self.parts.iter_mut();
         if let Some(read) = parts.find_map(|(_, built)| built.downcast_mut::<Read>()) {
@@ -150,8 +151,8 @@ impl LoadedParts {
         self.read()?.config()
     }
 
-    /// Returns the roles that run besides the proxy; `before` has the payloads of the previous
-    /// version.
+    /// Returns the inputs of the roles that run besides the proxy, or none if a section has an
+    /// error. `before` has the inputs of the previous version's roles.
     pub fn running(&self, before: &Payloads) -> Vec<RolePayload> {
         let all = self.parts.iter().filter_map(|(part, built)| {
             let before = before.get(part.name).map(|bytes| &**bytes);
@@ -169,8 +170,9 @@ impl LoadedParts {
         all.filter(|_| good).collect()
     }
 
-    /// Returns the roles that run only to remove what earlier processes left on this machine.
-    /// `given` returns the input of a part's role for that.
+    /// Returns roles that run only to remove what earlier processes left on this machine, or none
+    /// if a section has an error. `given` returns the input of a part's role for the cleanup, or
+    /// None.
     pub fn left(
         &self,
         given: impl Fn(&ConfigurationPart, &RoleInterface, &dyn Any) -> Option<RoleInput>,
@@ -199,8 +201,8 @@ impl LoadedParts {
         self.refuse(told);
     }
 
-    /// Evaluates the requests of `test` sections and adds an error for each unexpected result.
-    /// Returns the number of requests.
+    /// Evaluates the requests of `test` sections and adds an error for each unexpected result,
+    /// unless the files have other errors. Returns the number of requests.
     pub fn check_expectations(&mut self) -> usize {
         if self.proxy.config.is_some() {
             let (recording, sources) = (&self.proxy.recording, &self.proxy.sources);
@@ -220,7 +222,7 @@ impl LoadedParts {
         }
     }
 
-    /// Adds errors, after which nothing can run.
+    /// Adds errors. After the first one, the result has no configuration and no roles.
     fn refuse(&mut self, told: impl IntoIterator<Item = Diagnostic>) {
         for told in told {
             self.proxy.diagnostics.push(&self.proxy.sources, told);
@@ -233,7 +235,7 @@ impl LoadedParts {
 /// Role inputs of a version, by part.
 pub type Payloads = BTreeMap<String, Vec<u8>>;
 
-/// Returns the differences between two versions' role inputs, one per line.
+/// Returns the differences between the role inputs of two versions, in lines of text.
 pub fn differences(before: &Payloads, now: &[RolePayload]) -> Vec<String> {
     let runs = all()
         .iter()
@@ -262,7 +264,8 @@ pub fn refusals(now: &[RolePayload]) -> Vec<String> {
     now.iter().filter_map(of).flatten().collect()
 }
 
-/// Loads files with the facts about the program and its environment.
+/// Loads files in the environment of this process. `foreign` is the configuration of those in
+/// keepalived's language.
 pub fn load_files(
     files: Vec<NamedFile>,
     local_peer: Option<&str>,
@@ -272,7 +275,7 @@ pub fn load_files(
     load_files_with(files, local_peer, options, foreign, None)
 }
 
-/// Loads files as [`load_files`] does; the fallback notes names that do not resolve.
+/// Loads files as [`load_files`] does. The fallback records host names that do not resolve.
 pub fn load_files_with(
     files: Vec<NamedFile>,
     local_peer: Option<&str>,
@@ -286,8 +289,8 @@ pub fn load_files_with(
     load(files, environment, options, foreign, outside)
 }
 
-/// Loads files, with the addresses of those in keepalived's format; `outside` provides external
-/// data.
+/// Loads files for all parts, together with the configuration of files in keepalived's language.
+/// `outside` answers all queries for files, host names and accounts.
 pub fn load(
     files: Vec<NamedFile>,
     environment: Environment,
@@ -527,7 +530,7 @@ console
 
     /// Errors of an example that refers to files, sections and lines that it does not contain.
     const OF_READERS: [&str; 20] = [
-        // From here on: errors about files.
+        // The following codes are errors about missing files.
         "E0111", "E0231", "E0814", "E0906", "E0981", // Other sections.
         "E0301", "E0440", "E0816", "E0864", // The other lines of a section.
         "E0805", "E0845", "E0846", "E0955", "E0980", "E0801", // A secret that is cut off.
@@ -578,8 +581,7 @@ console
                 let errors = alone.lines().filter(|line| line.contains(": error["));
                 let wrong: Vec<&str> = errors.filter(|line| !is_of_reader(line)).collect();
                 assert!(wrong.is_empty(), "{}:\n{text}{wrong:#?}", path.display());
-                // The reader adds the other requirements of a cluster, except for the key of a
-                // farm.
+                // Ignores missing cluster settings, except for the key of a farm.
                 let shared = told(&load(&text, member));
                 let name = path.display();
                 let has_key = alone.contains("E0980") || !shared.contains("E0983");

@@ -1,10 +1,10 @@
-//! Passwords of user lists, for the parts that sign users in.
+//! Verifies the passwords of user lists for the parts that sign users in.
 
 use configuration::{Account, Password};
 use model::users::{Hash, same};
 
-/// Returns whether a password is that of an account. A password that cannot be verified takes no
-/// time: the caller has to hide whether the user exists.
+/// Returns whether a password is that of an account. Accounts without a stored password return
+/// false at once, so the caller has to hide by timing whether a user exists.
 pub(crate) fn verify(account: &Account, password: &[u8]) -> bool {
     match &account.password {
         // The part itself queries the system or an LDAP server.

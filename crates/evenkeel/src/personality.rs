@@ -1,5 +1,5 @@
-//! Translates a command line into a load request, by the name under which the program was started.
-//! The module loads nothing itself.
+//! Translates the command line in a load request into options of the load, by the personality under
+//! which the supervisor was started. The module loads nothing itself.
 
 use crate::haproxy;
 use crate::keepalived;
@@ -19,7 +19,7 @@ pub fn wishes(load: &Load, voice: &mut MessagePrinter) -> Result<Wishes, LoadFai
         .map(|word| OsString::from_vec(word.clone()))
         .collect();
     match load.personality {
-        // The arguments after `run`, as the supervisor split them.
+        // The arguments are the paths after `run`, which the supervisor has separated.
         Personality::Own => Ok(Wishes {
             paths: words.into_iter().map(PathBuf::from).collect(),
             options: crate::loader::load_options(),

@@ -1,5 +1,6 @@
-//! `track ping`: sends one echo request (ICMP, ICMPv6) to an address. The address role starts it
-//! like any program that it runs. The exit code is 0 if a reply arrived.
+//! Implements the program of `track ping`: sends one echo request (ICMP, ICMPv6) to an address and
+//! waits for the reply. The address role starts it as a process. The exit code is 0 if a reply
+//! arrived in time.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -16,10 +17,10 @@ pub const WORD: &str = "ping";
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
 const ANSWER_BYTES_MAX: usize = 2_048;
 const HEAD_BYTES: usize = 8;
-/// Payload of the request, after its number.
+/// Payload of the request, after the 4 bytes of the process ID.
 const TEXT: &[u8; 16] = b"are you there ? ";
 
-/// `evenkeel internal ping ADDRESS WAIT_MS`
+/// Executes `evenkeel internal ping ADDRESS WAIT_MS`, without the first two words.
 pub fn main(words: &[OsString]) -> ExitCode {
     let text = |n: usize| words.get(n).and_then(|word| word.to_str());
     let address = text(0).and_then(|word| word.parse::<IpAddr>().ok());
@@ -34,7 +35,8 @@ pub fn main(words: &[OsString]) -> ExitCode {
     }
 }
 
-/// Differences between the address families.
+/// Constants of ICMP for one address family: `question` and `answer` are the types of echo
+/// messages.
 struct Family {
     domain: AddressFamily,
     protocol: rustix::net::Protocol,
@@ -63,7 +65,7 @@ fn ask(address: IpAddr, wait: Duration) -> Result<bool, Errno> {
     let family = family(address);
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let open = |kind| rustix::net::socket_with(family.domain, kind, flags, Some(family.protocol));
-    // The second type works on systems that let unprivileged processes ping.
+    // Falls back to a datagram socket, by which some systems let unprivileged processes ping.
     let (socket, raw) = match open(SocketType::RAW) {
         Ok(socket) => (socket, true),
         Err(_) => (open(SocketType::DGRAM)?, false),
@@ -107,7 +109,8 @@ fn answered(
         match rustix::net::recv(socket, &mut bytes[..], RecvFlags::empty()) {
             Ok((read, _)) if bytes.get(..read).is_some_and(&is_answer) => return Ok(true),
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
-            // A router reports the address as unreachable.
+            // Ends the wait after an error, for example because a router reports the address as
+            // unreachable.
             Err(_) => return Ok(false),
         }
     }
@@ -121,7 +124,7 @@ fn without_ip(packet: &[u8]) -> &[u8] {
     packet.get(length..).unwrap_or_default()
 }
 
-/// Builds a request; for IPv6 the kernel adds the checksum.
+/// Builds an echo request with its checksum. For IPv6 the kernel replaces the checksum.
 fn question(kind: u8, number: [u8; 4]) -> Vec<u8> {
     let mut packet = vec![kind, 0, 0, 0, number[2], number[3], 0, 1];
     packet.extend_from_slice(&number);

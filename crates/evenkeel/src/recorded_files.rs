@@ -1,4 +1,4 @@
-//! The files of a recorded configuration, as a set whose secrets can be masked.
+//! Converts the files of a recorded configuration into the form in which secrets can be masked.
 
 use configuration::Recording;
 use part::file_set::SetFile;

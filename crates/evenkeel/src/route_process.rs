@@ -1,8 +1,8 @@
-//! Process that shows where a request would go, for the console, which cannot read the files. The
-//! supervisor starts it for one query. It changes to an unprivileged user and drops all
-//! capabilities and file access. It reads the query from the console's connection and requests the
-//! proxy's state through the supervisor. Finally it writes the report, with the secrets of the
-//! files masked.
+//! Runs the process that evaluates the route of one request for the console, which cannot read the
+//! configuration. The supervisor starts it for one query. The process changes to an unprivileged
+//! user and drops all capabilities and file access. It reads the query from the console's
+//! connection, requests the proxy's state through the supervisor, and writes the report with masked
+//! secrets.
 
 use crate::recorded_files::set_of;
 use cluster::history::Redaction;
@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
-/// Timeout of the console for its query and for the report, and of the proxy for its state.
+/// Time limit each for reading the query, for writing the report, and for the proxy's state.
 const LIMIT: Duration = Duration::from_secs(4);
 const CPU_SECONDS_MAX: u64 = 6;
 const DATA_BYTES_MAX: u64 = 2 << 30;
@@ -75,8 +75,7 @@ fn serve(mut channel: Channel) -> Result<(), RouteError> {
 
 fn drop_privileges() -> Result<(), RouteError> {
     let confinement = Confinement::route();
-    // The kernel should kill this process first when memory runs out. Without write access, the
-    // risk is the same as that of other processes.
+    // Makes the kernel kill this process first when memory runs out. A failure is ignored.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     confinement::prepare(&confinement)?;
     confinement::become_user(ServiceUser::Route, None)?;
@@ -118,8 +117,8 @@ fn files(recording: &Recording) -> String {
     json!(shown.collect::<Vec<_>>()).to_string() + "\n"
 }
 
-/// Masks the secrets of the files in a report: in the lines, in the terms of their conditions, and
-/// in the compared values, which lines may have set.
+/// Masks the secrets of the files in a report: in lines, conditions and compared values, in the
+/// reason of the outcome, and in the target of a redirection.
 fn mask_report(report: &mut RouteReport, recording: &Recording) {
     let (mask, set) = (mask(), set_of(recording));
     let secrets = Redaction::of_files(&set, &mask);
@@ -215,7 +214,7 @@ fn in_words(why: NotServed) -> String {
     }
 }
 
-/// Access to the proxy through the supervisor.
+/// Requests the proxy's state through the supervisor, until a deadline.
 struct Asking {
     channel: Channel,
     until: Instant,

@@ -1,4 +1,6 @@
-//! Cluster identities for parts whose roles connect to other nodes.
+//! Converts the cluster credentials that the control role sends into TLS settings and node names,
+//! for parts whose roles connect to other nodes, and remembers which credentials a role applied
+//! last.
 
 use cluster::authority::{AuthorityError, PartCredentials};
 use part::lock;
@@ -7,8 +9,8 @@ use part::voice::write_error;
 use std::sync::{Arc, Mutex};
 use wire::TrustedNodes;
 
-/// The credentials of a role. The control role sends them repeatedly, because a message can be lost
-/// with a process that forwards it; only different ones are applied.
+/// Credentials that a role applied last. The control role sends credentials repeatedly, because a
+/// message can be lost with a process that forwards it; only different ones are applied.
 #[derive(Debug)]
 pub(crate) struct RoleCredentials(Mutex<Option<PartCredentials>>);
 
@@ -17,7 +19,8 @@ impl RoleCredentials {
         RoleCredentials(Mutex::new(None))
     }
 
-    /// Applies the credentials of a message. Returns false if the message has none.
+    /// Applies the credentials in a message, unless they are those applied last or cannot be used.
+    /// Returns false if the message contains no credentials.
     pub(crate) fn apply(&self, message: &PartMessage, apply: impl FnOnce(TrustedNodes)) -> bool {
         let Some(credentials) = PartCredentials::of(message) else {
             return false;

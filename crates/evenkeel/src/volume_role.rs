@@ -1,7 +1,6 @@
-//! The volume role as a process: it drops all privileges that volumes do not need, and runs
-//! [`volume::role`] with one thread per volume.
-//!
-//! The process makes no decisions about volumes, and reads and writes none of their data.
+//! Runs the volume role as a process: raises the limit of locked memory, drops all privileges that
+//! volumes do not need, and forwards the supervisor's messages to [`volume::role`], which has one
+//! thread per volume.
 
 use crate::trusted::RoleCredentials;
 use confinement::Confinement;
@@ -27,7 +26,7 @@ pub static ROLE: RoleRow = RoleRow {
     message_recipients: &[cluster::message::PART, GUEST],
     certified: true,
     life: Life::Beside(SidecarProperties {
-        // Guests that continue to run while the program is stopped reconnect.
+        // The stored users let guests reconnect that continue to run while the program is stopped.
         state_survives_stop: true,
         has_runtime_files: true,
         ..SidecarProperties::plain("volumes")
@@ -49,8 +48,8 @@ struct Volumes(VolumeRole);
 
 impl Work for Volumes {
     fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Volumes, String> {
-        // Without CAP_IPC_LOCK, registered memory counts against this limit. A failure is ignored:
-        // the memory is then not registered.
+        // Raises the limit against which registered memory counts without CAP_IPC_LOCK. After a
+        // failure, the role works without registered memory.
         let unlimited = Rlimit {
             current: None,
             maximum: None,
@@ -81,7 +80,8 @@ impl Work for Volumes {
         self.0.check_waiting_changes();
     }
 
-    /// Returns the users of each volume; all other state of a volume is stored next to its data.
+    /// Returns the users of each volume for the next process. Other state of a volume is stored
+    /// next to its data.
     fn state(&self) -> Vec<u8> {
         self.0.kept()
     }

@@ -1,4 +1,5 @@
-//! Start of the role from the input of the supervisor, its run, and its end.
+//! Starts the address role from the supervisor's first message, drops its capabilities, opens its
+//! log, runs `address::role` until it ends, and reports a failed start to the supervisor.
 
 use super::orders::Supervised;
 use address::config::Config;
@@ -124,12 +125,14 @@ fn refuse(error: &BeginError, log: &mut dyn FnMut(Level, &str), channel: &mut Ch
     ExitCode::FAILURE
 }
 
-/// Returns the destination of the log: keepalived's log under that name, or else standard error.
+/// Returns the function that writes lines of the log: to keepalived's log destination under the
+/// personality `keepalived`, or else to standard error. A limiter counts repeated lines and leaves
+/// them out.
 fn log(personality: Personality, options: &AddressRoleOptions) -> role::Log {
     let mut log = unlimited_log(personality, options);
     let mut limiter = LogLimiter::default();
     Box::new(move |level, text| {
-        // Anybody on the network can cause lines by packets.
+        // Limits the lines, because any machine on the network can cause them by sending packets.
         let Some(count) = limiter.admit(text, Instant::now()) else {
             return;
         };
@@ -163,13 +166,14 @@ fn unlimited_log(personality: Personality, options: &AddressRoleOptions) -> role
         };
         let text = language::without_numbers(text.trim_end().to_owned());
         let line = format!("evenkeel: {word}{text}\n");
-        // A full pipe must not delay an address.
+        // Leaves the line out if the pipe is full: writing must not block the thread that serves
+        // addresses.
         let _ = write_at_once(&rustix::stdio::stderr(), &line);
     })
 }
 
-/// Drops every capability that addresses do not need. System calls and file access are
-/// not confined: scripts and their children would inherit that, and they may do
+/// Drops every capability that the role does not need for addresses. System calls and file access
+/// stay unrestricted: scripts and their children would inherit a restriction, and they may do
 /// everything that the author of the configuration wants.
 fn drop_capabilities(config: &Config) -> Result<CapabilitySet, confinement::ConfinementError> {
     let programs = rights::starts_programs_of_its_own(config);

@@ -1,6 +1,5 @@
-//! The address role as a process: it gets a configuration and a channel from the
-//! supervisor, runs `address::role` on its one thread, and forwards messages between the
-//! two.
+//! Runs the address role as a process: receives its configuration and a channel from the
+//! supervisor, runs `address::role` on its one thread, and passes messages between the two.
 //!
 //! The process makes no decisions about addresses. If the supervisor dies, the role continues to
 //! serve, and another supervisor can adopt it ([`orders`]).

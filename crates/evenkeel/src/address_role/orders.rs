@@ -1,7 +1,7 @@
-//! The channels of the address role behind one descriptor, as `address::role` polls them: the
-//! channel to the supervisor, and the socket on which another supervisor connects after the first
-//! one has died. Also the direct channel to the control role, over which leases are renewed without
-//! a supervisor.
+//! Receives the orders for `address::role`, and sends its notifications, over three channels behind
+//! one pollable descriptor: the channel to the supervisor, the socket on which another supervisor
+//! connects after the first one has died, and a direct channel to the control role. Over the direct
+//! channel the role requests and renews leases without a supervisor.
 
 use address::message::{AddressRoleMessage as OfAddress, Dump as WantedDump, HandedOver};
 use address::role::{Dump, Lease, Notification, OrderChannel, RoleOrder};
@@ -22,32 +22,33 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Time for the control role to accept a direct channel. Then another one is offered: the control
-/// role may not have run.
+/// Time for the control role to accept a direct channel. After that, the role offers another
+/// channel: the control role may not have been running.
 const ACCEPT_MAX: Duration = Duration::from_secs(2);
 /// Tag of the direct channel in the epoll set of the link, whose tags are lower.
 const DIRECT: u64 = 16;
 
 struct DirectChannel {
     channel: Channel,
-    /// The control role uses it.
+    /// The control role has accepted the channel.
     is_accepted: bool,
     offered_at: Instant,
-    /// Number of the supervisor that passed it on: the control role ends with its supervisor.
+    /// Process ID of the supervisor that passed the channel on to the control role.
     supervisor: u64,
 }
 
-/// A role under a supervisor, or without one for a while.
+/// Channels of an address role that has a supervisor, or waits for another one after its supervisor
+/// died.
 pub struct Supervised {
     direct: Option<DirectChannel>,
-    /// Last request for leases, repeated when a direct channel opens.
+    /// Newest request for leases, sent again when a direct channel opens.
     wanted: Option<SupervisorMessage>,
     set: OwnedFd,
     link: Rc<RefCell<SupervisorConnection>>,
     pending_requests: VecDeque<u64>,
 }
 
-/// The link that remains after the role has ended, for its last message.
+/// Connection to the supervisor that remains after the role has ended, for its final message.
 pub struct LastWords(Rc<RefCell<SupervisorConnection>>);
 
 impl LastWords {
@@ -130,8 +131,8 @@ impl Supervised {
     }
 
     fn send_directly(&mut self, message: &SupervisorMessage) {
-        // After a message that could not be sent, the control role would act on an older state. It
-        // gets the current one over the next channel.
+        // Drops the channel after a failed send: the control role would act on an older state. The
+        // role sends its current state over the next channel.
         self.direct
             .take_if(|direct| direct.channel.send(message, &[]).is_err());
     }
@@ -160,7 +161,8 @@ impl Supervised {
 
     fn order_of_part(&mut self, ask: u64, message: &PartMessage) -> Option<RoleOrder> {
         if let Some(order) = order_of_control(message) {
-            // A supervisor that was suspended forwards outdated orders.
+            // Ignores leases from the supervisor while a direct channel is open: a supervisor that
+            // was suspended forwards outdated ones.
             return Some(order).filter(|_| !self.is_direct());
         }
         let Some(message) = message.read() else {
@@ -255,8 +257,8 @@ impl OrderChannel for Supervised {
                     }
                 }
                 LinkEvent::Left { stays: true } => return Some(RoleOrder::Left),
-                // A role that was only a candidate stops without releasing: the role that runs with
-                // it keeps the addresses.
+                // Stops a role that was only a candidate without releasing addresses: the role that
+                // runs with it keeps them.
                 LinkEvent::Left { stays: false } => {
                     let (release, stays) = (false, false);
                     return Some(RoleOrder::Stop { release, stays });
@@ -311,8 +313,8 @@ impl OrderChannel for Supervised {
                 let bytes = codec::encode(&handed);
                 self.send_response(&SupervisorMessage::Answer { bytes }, &[]);
             }
-            // No message is needed: the proxy reads the vitals, the log has the event, and the
-            // supervisor sees the end of the process.
+            // Sends nothing for these: the proxy reads the shared memory, the log has the event,
+            // and the supervisor sees the end of the process.
             Notification::Draining { .. }
             | Notification::Dumped(_)
             | Notification::Changed { .. }

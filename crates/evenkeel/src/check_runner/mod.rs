@@ -1,11 +1,11 @@
-//! Process that runs the programs of external checks, since the serving process may start none. It
-//! is started with the initial privileges and drops them (the root directory, the groups, the user,
-//! every capability). From then on it runs only the programs that it was given first, each as the
-//! leader of its own process group ([`address::role::runner`]). Files and system calls are not
-//! confined, because the programs would inherit that.
+//! Runs the programs of external health checks in a process of its own, since the proxy role may
+//! start none. The process starts with the initial privileges and drops them (root directory,
+//! groups, user, every capability). Afterwards it runs only the programs that the supervisor named
+//! at the start, each as the leader of its own process group ([`address::role::runner`]). Files and
+//! system calls are not restricted, because the programs would inherit that.
 //!
-//! The proxy role sends the requests over a connection. When it closes, this process and all
-//! running programs end. Its messages are checked, since the role may be compromised.
+//! The proxy role requests runs over a connection. When the connection closes, this process and all
+//! running programs end. The requests are validated, since the proxy role may be compromised.
 
 use address::role::runner::{JobResult, ProgramJob, Runner};
 use confinement::ConfinementError;
@@ -32,7 +32,7 @@ use std::time::Duration;
 
 const READ_BYTES: usize = 16 * 1024;
 const RUN_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Prefix of the permitted variables: the role must not choose PATH.
+/// Prefix of the environment variables that the proxy role may set: the role must not choose PATH.
 const VARIABLE_PREFIX: &[u8] = b"HAPROXY_";
 
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +90,7 @@ fn give_up(run: &RunPrograms) -> Result<(), RunnerError> {
         current: Some(maximum.map_or(run.files_soft, |most| most.min(run.files_soft))),
         maximum,
     };
-    // A failure only leaves the programs with a higher limit.
+    // Ignores a failure: the programs then keep a higher limit of open files.
     let _ = setrlimit(Resource::Nofile, files);
     let root = run.rights.chroot.as_deref();
     let root = root.map(|path| Path::new(OsStr::from_bytes(path)));
@@ -217,8 +217,8 @@ mod tests {
         }
     }
 
-    /// Starts the process as a thread that keeps its privileges, and returns the role's end of its
-    /// connection.
+    /// Runs the check runner on a thread that keeps its privileges, and returns the proxy role's
+    /// end of the connection.
     fn begin(commands: &[&str]) -> (UnixStream, std::thread::JoinHandle<bool>) {
         let (role, connection) = UnixStream::pair().unwrap();
         role.set_read_timeout(Some(LATEST)).unwrap();

@@ -1,4 +1,5 @@
-//! `evenkeel check --against-haproxy`: the differences from HAProxy that apply to files.
+//! Implements `evenkeel check --against-haproxy`: finds the documented differences from HAProxy
+//! that apply to the given files, and prints them as text or JSON with the lines concerned.
 
 use crate::parts;
 use keyword::load::Loaded;
@@ -14,8 +15,8 @@ use serde_json::{Value, json};
 const LINES_MAX: usize = 3;
 const WITHOUT_EFFECT: &str = "Accepted without effect";
 
-/// A difference, with the lines to which it applies; without lines it applies to the files as a
-/// whole.
+/// Difference that applies to the files, with the lines that it affects. Without lines it affects
+/// the files as a whole.
 struct ApplicableDifference<'f> {
     about: &'f str,
     key: &'f str,

@@ -1,4 +1,6 @@
-//! `evenkeel check`: all errors and warnings of files, for people and for programs.
+//! Implements `evenkeel check`: loads files without starting anything, prints all errors and
+//! warnings as text or JSON, and returns the exit code. Options select other outputs, such as the
+//! privileges.
 
 use super::{against, print, privileges, refuse};
 use crate::loader::addresses::{self, AddressWishes, Read};
@@ -119,7 +121,8 @@ fn format(matches: &ArgMatches) -> Option<&str> {
     matches.get_one::<String>("format").map(String::as_str)
 }
 
-/// Joins the diagnostics of both languages; for programs as one list.
+/// Joins the diagnostics of HAProxy's and keepalived's files: as one list for JSON, otherwise as
+/// one text after the other.
 fn joined(one: &str, other: &str, format: Option<&str>) -> String {
     if format != Some("json") {
         return format!("{one}{other}");
@@ -135,7 +138,7 @@ fn joined(one: &str, other: &str, format: Option<&str>) -> String {
     }
 }
 
-/// Checks files in keepalived's language only.
+/// Checks files that are all in keepalived's language.
 fn alone(read: &Read, matches: &ArgMatches) -> ExitCode {
     if matches.get_flag("privileges")
         && let Some(config) = &read.config

@@ -1,5 +1,5 @@
-//! Subcommands and their options, in clap's format. Help, completions and the man page are
-//! generated from them.
+//! Defines the subcommands of `evenkeel` and their options in clap's types. The parser, the help,
+//! the completions and the man page are generated from them.
 
 pub use ::command::options::{flag, option, path, process_id, serving_files};
 

@@ -1,4 +1,4 @@
-//! Tests that every command in a document or message can be typed.
+//! Tests that clap accepts every `evenkeel` command that a document or a message mentions.
 
 use super::definition;
 use clap::error::ErrorKind;
@@ -17,7 +17,8 @@ fn files(directory: &Path, ends: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the commands in a text: between backquotes, and whole lines of documents.
+/// Returns the commands of `evenkeel` in a text: those between backquotes, and in documents also
+/// whole lines. Commands of other personalities are left out.
 fn commands(text: &str, is_document: bool) -> Vec<String> {
     let between = |text: &str| -> Vec<String> {
         let parts = text.split('`').skip(1).step_by(2);
@@ -32,7 +33,7 @@ fn commands(text: &str, is_document: bool) -> Vec<String> {
             found.push(line.split(" #").next().unwrap_or(line).to_owned());
         }
     } else {
-        // Lines of comments and of wrapped text are joined.
+        // Joins the lines, because comments and long strings wrap commands.
         let lines = text.lines().map(str::trim);
         let lines = lines.map(|line| line.trim_start_matches(['/', '!']).trim_end_matches('\\'));
         found.extend(between(&lines.collect::<Vec<_>>().join(" ")));
@@ -70,7 +71,7 @@ fn can_be_typed(command: &str) -> Result<(), String> {
         ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand | ErrorKind::ArgumentConflict => {
             Err(error.to_string())
         }
-        // The placeholder stands for a value.
+        // Accepts other errors: a placeholder such as `FILE` is no valid value.
         _ => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
-//! `evenkeel fmt`: formats files in place. A file is replaced atomically, so a failure keeps the
-//! old one.
+//! Implements `evenkeel fmt`: formats configuration files in place, prints the formatted text, or
+//! checks whether files are formatted. A file is replaced atomically, so a failure keeps the old
+//! one.
 
 use super::{print, refuse};
 use crate::parts;
@@ -32,7 +33,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         let begins = |word: &str, indented| outline.begins_section(word, indented);
         let formatted = language::format::format(&text, begins);
         if stdout {
-            // A closed pipe is no error.
+            // Ignores a closed pipe, such as that of `head`.
             let _ = io::stdout().write_all(&formatted);
         } else if formatted == text {
             continue;

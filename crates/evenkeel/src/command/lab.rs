@@ -1,5 +1,5 @@
-//! `evenkeel lab clean`: removes what a lab left behind that was killed together with its guard
-//! process.
+//! Implements `evenkeel lab clean`: removes network namespaces and other remains of labs that were
+//! killed together with their guard process.
 
 use super::{print, refuse};
 use clap::ArgMatches;

@@ -1,4 +1,5 @@
-//! `evenkeel explain` and `keyword`: entries of the crates' tables, formatted for a terminal.
+//! Implements `evenkeel explain` and `evenkeel keyword`: finds error codes and keywords in the
+//! tables of all parts, prints their manual entries, and suggests similar names for unknown ones.
 
 use super::{print, refuse};
 use crate::parts::{self, codes};
@@ -124,8 +125,8 @@ fn print_pages(rows: &[&Documented]) -> ExitCode {
     print(&pages(rows))
 }
 
-/// Finds the keyword in words such as `virtual-ip prefer`: the name of a section, then a line of
-/// it.
+/// Finds the manual entries for words such as `virtual-ip prefer`: the name of a section, then the
+/// name of a keyword in that section.
 fn of_section<'d>(words: &[&str], documented: &'d [Documented]) -> Vec<&'d Documented> {
     let Some((section, rest)) = words.split_first() else {
         return Vec::new();
@@ -148,7 +149,7 @@ fn list_line(row: &Documented) -> String {
 }
 
 fn about(words: &[&str], documented: &[Documented]) -> String {
-    /// Limit: more results would hide the best ones.
+    /// Limit of printed results: more would hide the best ones.
     const MOST: usize = 5;
     let material = manual::Material {
         rows: documented,

@@ -1,4 +1,5 @@
-//! `evenkeel manual`: the reference manual in a terminal or as HTML pages.
+//! Implements `evenkeel manual`: prints chapters or search results of the reference manual in a
+//! terminal, or writes the manual as HTML pages into a directory.
 
 use super::{print, refuse};
 use crate::parts;
@@ -52,7 +53,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     about(&material, &topic, width)
 }
 
-/// Returns the names of the chapters for the command line; they live as long as the command.
+/// Returns the names of the manual's chapters for the command line. The names are leaked: the
+/// process needs them until it ends.
 pub fn chapters() -> Vec<&'static str> {
     let rows = parts::documented();
     let material = Material {

@@ -1,5 +1,5 @@
-//! The personality under our own name: subcommands, their help, and what is generated from it
-//! (completions, the man page).
+//! Executes the command line of `evenkeel`: selects the subcommand, and generates the completions
+//! and the man page from the definitions.
 
 mod against;
 mod check;
@@ -110,7 +110,8 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     command.map_or(ExitCode::FAILURE, |command| (command.run)(matches))
 }
 
-/// Returns the input of a part's role for these files; None if they have nothing for it.
+/// Loads configuration files and returns the input of a part's role; None if the files configure
+/// nothing for that part.
 pub fn payload_of_files(from: &[PathBuf], part: &str) -> Result<Option<Vec<u8>>, String> {
     let mut files = configuration::files::read_some(from).map_err(|error| error.to_string())?;
     addresses::split(&mut files);
@@ -137,8 +138,8 @@ fn completions(matches: &ArgMatches) -> ExitCode {
     print(&text)
 }
 
-/// Returns the command with the possible names of its arguments, for completions only. In normal
-/// use, an unknown name gets its own message.
+/// Returns the command with the possible values of its arguments, for completions only. In normal
+/// use any value is accepted here, and an unknown one gets a more helpful message later.
 fn with_names(command: clap::Command) -> clap::Command {
     use clap::builder::PossibleValuesParser;
     // Shells split words at spaces and interpret most punctuation.
@@ -170,7 +171,8 @@ fn with_names(command: clap::Command) -> clap::Command {
         })
 }
 
-/// Makes subcommands sections of this man page instead of separate pages. References are last.
+/// Turns references to separate pages of subcommands in the man page into references to its own
+/// sections, and appends the list of files and related pages.
 fn with_own_sections(page: &str) -> String {
     let mut text = String::new();
     for line in page.lines() {
@@ -194,7 +196,7 @@ The reference manual as searchable web pages; installed below another prefix if 
 data types, log formats, runtime commands, and diagnostic codes.
 ";
 
-/// Prints the man page of the command, followed by those of the subcommands.
+/// Prints one man page that describes the command and then each subcommand.
 fn man() -> ExitCode {
     let mut text = Vec::new();
     let mut command = definition();

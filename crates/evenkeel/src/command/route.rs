@@ -1,4 +1,6 @@
-//! `evenkeel route`: where a request would go, and why.
+//! Implements `evenkeel route`: evaluates to which server a given request would be routed, and
+//! prints the rules that decide. The configuration comes from files or from a running instance
+//! ([`live`]).
 
 mod live;
 

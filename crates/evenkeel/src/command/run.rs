@@ -1,4 +1,5 @@
-//! `evenkeel run`: serves in the foreground, as a supervisor.
+//! Implements `evenkeel run`: becomes the supervisor of an instance in the foreground, with files
+//! or with the configuration of a cluster, and refuses files that another instance serves already.
 
 pub use ::command::instance::absolute;
 
@@ -84,7 +85,8 @@ fn membership(state: Option<&Path>) -> Result<ConfigurationSource, WantedError> 
     }))
 }
 
-/// Supervises a proxy until the end. `-S` opens the master sockets, in HAProxy's format.
+/// Runs the supervisor until it ends. `sockets` are the master sockets of `-S`, in HAProxy's
+/// format.
 pub fn main(wanted: &ConfigurationSource, sockets: &[String], before: Before) -> ExitCode {
     let (paths, cluster) = match wanted {
         ConfigurationSource::Files(paths) => (paths.clone(), None),
@@ -105,7 +107,7 @@ pub fn main(wanted: &ConfigurationSource, sockets: &[String], before: Before) ->
         .flatten()
         .map(|master| master::socket(master, Form::Own))
         .collect();
-    // A process that is being replaced serves with the same files, which is no conflict.
+    // Skips the test for a running instance if this process replaces it: both have the same files.
     if before == Before::default()
         && !supervisor::is_next_image()
         && let Some(pid) = already_running(&absolute)

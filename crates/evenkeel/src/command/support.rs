@@ -1,4 +1,5 @@
-//! `evenkeel support`: saves in one archive what a report of a problem needs.
+//! Implements `evenkeel support`: saves the configuration with masked secrets, status, events, and
+//! facts about processes and system in one archive, for a report of a problem.
 
 use super::definition::{process_id, serving_files};
 use super::{print, refuse, status};
@@ -146,13 +147,14 @@ impl SupportArchive {
         self.files.push((name.to_owned(), text.into_bytes()));
     }
 
-    /// Adds the files of the running version, and learns the secrets in them.
+    /// Adds the configuration files of the running version with masked secrets, and stores these
+    /// secrets so that later texts of the archive are masked, too.
     fn add_configuration(&mut self, instance: &Instance) {
         let mut files = running_files(instance).unwrap_or_else(|error| {
             self.errors.push(format!("configuration: {error}"));
             Vec::new()
         });
-        // Files of keepalived are not part of a version.
+        // Adds keepalived's files from disk: the running version does not contain them.
         for path in &instance.paths {
             let path_text = path.display().to_string();
             if files.iter().any(|file| file.path == path_text) {
@@ -283,7 +285,8 @@ impl SupportArchive {
         self.add("system/space.txt", &space);
     }
 
-    /// Reads a file of the system; one that does not exist is left out.
+    /// Reads a file of the system. Returns None if the file does not exist; other errors are
+    /// recorded in the archive.
     fn text(&mut self, path: &Path) -> Option<String> {
         match read(path) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),

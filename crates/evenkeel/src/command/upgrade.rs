@@ -1,5 +1,6 @@
-//! `evenkeel upgrade`: replaces old syntax in files by the current one. The warning about an old
-//! form contains its replacement; this module only reads and writes files.
+//! Implements `evenkeel upgrade`: replaces deprecated syntax in HAProxy's files by current syntax,
+//! in place with a backup, on standard output, or as a check. The replacements come from the
+//! warnings of a load. Files of keepalived are refused.
 
 use super::format::replace;
 use super::{print, refuse};
@@ -19,7 +20,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Rounds of reading and rewriting: a replacement can show another one.
+/// Limit of rounds of loading and rewriting: a replaced line can itself be deprecated.
 const ROUNDS_MAX: usize = 8;
 
 const BACKUP: &str = ".before-upgrade";
@@ -74,7 +75,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     result
 }
 
-/// Reports that a file of keepalived is not rewritten, and whether it runs as it is.
+/// Refuses a file of keepalived, and reports whether it runs unchanged or has errors.
 fn refuse_keepalived(file: &files::NamedFile) -> ExitCode {
     let files = std::slice::from_ref(file);
     let read = addresses::read(files, &AddressWishes::default(), &mut LocalMachine::new());
@@ -98,7 +99,7 @@ fn is_old(diagnostic: &&Diagnostic) -> bool {
     old.contains(&diagnostic.code.id)
 }
 
-/// Returns the texts after all rounds, and the diagnostics of the last one.
+/// Returns the texts of the files after all rounds, and the result of the last load.
 fn rewrite(mut files: Vec<files::NamedFile>) -> (Vec<files::NamedFile>, Loaded) {
     let mut rounds = 0;
     loop {
@@ -121,7 +122,7 @@ fn rewrite(mut files: Vec<files::NamedFile>) -> (Vec<files::NamedFile>, Loaded) 
     }
 }
 
-/// Prints the remaining deprecated lines, and the errors, which `upgrade` cannot rewrite.
+/// Prints the remaining deprecated lines and all errors. Returns the number of deprecated lines.
 fn tell(loaded: &Loaded) -> usize {
     let left: Vec<&Diagnostic> = loaded.diagnostics.iter().filter(is_old).collect();
     for diagnostic in &left {
@@ -143,7 +144,8 @@ fn tell(loaded: &Loaded) -> usize {
     left.len()
 }
 
-/// Stores the old text next to the file, then replaces the file.
+/// Saves the old text of a file with the suffix [`BACKUP`], then replaces the file. An existing
+/// backup is an error.
 fn write(path: &Path, old: &[u8], new: &[u8]) -> std::io::Result<()> {
     let real = std::fs::canonicalize(path)?;
     let mut backup: OsString = real.clone().into();

@@ -1,4 +1,5 @@
-//! A channel to another process in a Tokio process.
+//! Makes a [`Channel`] to another process usable by the tasks of a Tokio runtime: one task receives
+//! and flushes, and all tasks may send.
 
 use part::SharedFd;
 use part::channel::{Channel, ChannelError, Received};
@@ -13,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tokio::sync::Notify;
 
-/// Minimum pause of the channel: the kernel's buffer is full.
+/// Pause before the next attempt to send after the kernel's buffer was full.
 const REST: Duration = Duration::from_millis(5);
 
 /// This process's end of a channel. All tasks may call [`AsyncChannel::send`]; a single task calls
@@ -30,15 +31,14 @@ impl AsyncChannel {
         let same = channel.as_fd().try_clone_to_owned()?;
         Ok(AsyncChannel {
             channel: Mutex::new(channel),
-            // SAFETY: the descriptor is owned by the value that watches it, is the same
-            // for all of its life, and is closed behind that.
+            // SAFETY: `AsyncFd` owns the duplicate descriptor, which stays the same open file until
+            // `AsyncFd` closes it.
             ready: unsafe { AsyncFd::register(same) }.map_err(io::Error::from)?,
             send_ready: Notify::new(),
         })
     }
 
-    /// Sends a message, a numbered request, or the response to one. If the other process has ended,
-    /// the message is lost.
+    /// Queues a message: a notification (`ask` is zero), a request, or the response to a request.
     pub fn send(
         &self,
         ask: u64,
@@ -50,10 +50,12 @@ impl AsyncChannel {
         sent
     }
 
-    /// Sends what waits, passes the received messages on, and waits until there is more to do.
+    /// Sends queued messages and passes all received ones to `receive`, then waits until the
+    /// channel is readable or writable or another message is queued.
     ///
     /// # Errors
-    /// The other process has ended.
+    /// Returns an error if the channel can no longer be read or written: usually the other process
+    /// ended.
     pub async fn exchange(&self, mut receive: impl FnMut(Received)) -> Result<(), ChannelError> {
         loop {
             let received = {

@@ -1,6 +1,6 @@
-//! Channels to the supervisor and directly to parts: requests with their responses, and
-//! notifications. A part that has a direct channel keeps its leases when the supervisor has died or
-//! does not respond, until another supervisor starts.
+//! Connects the control role to its supervisor and, by direct channels, to parts: sends messages,
+//! assigns responses to requests, and queues notifications for the role. A part that has a direct
+//! channel keeps its leases when the supervisor has died or does not respond.
 
 use super::channel::AsyncChannel;
 use super::news::NewsQueue;
@@ -22,7 +22,8 @@ use tokio::sync::{oneshot, watch};
 
 const WAITING_MAX: usize = 64;
 const PARTS_MAX: usize = 16;
-/// Silence after which a supervisor counts as not forwarding messages either.
+/// Time without a message from the supervisor after which the role assumes that it does not forward
+/// messages either.
 const SILENT_MAX: Duration = Duration::from_secs(4);
 
 /// The tasks that wait for a response, by the numbers of their requests.
@@ -31,8 +32,8 @@ struct PendingResponses {
     open: HashMap<u64, oneshot::Sender<Received>>,
 }
 
-/// Direct channel to a part. The channel is closed when this value is dropped: when the part offers
-/// another one, which may come from the part's next process.
+/// Direct channel to a part. Dropping the value closes the channel, for example when the part's
+/// next process offers another one.
 struct DirectChannel {
     channel: Arc<AsyncChannel>,
     _closes: oneshot::Sender<()>,
@@ -45,7 +46,7 @@ pub struct SupervisorLink {
     waiting: Mutex<PendingResponses>,
     news: NewsQueue,
     orphaned_at: Mutex<Option<Instant>>,
-    /// A candidate is served: it does not outlive the supervisor.
+    /// A candidate version is served: the role ends at once when the supervisor dies.
     pub has_candidate: AtomicBool,
     lost: watch::Sender<bool>,
     /// Time of the supervisor's last message, and whether its silence has been reported.
@@ -58,8 +59,8 @@ impl SupervisorLink {
         Ok(SupervisorLink {
             channel: AsyncChannel::new(channel)?,
             parts: Mutex::default(),
-            // A number of its own for each process: the supervisor may still answer requests of a
-            // previous role.
+            // Starts the request numbers with the process ID: the supervisor may still respond to
+            // requests of a previous control role.
             waiting: Mutex::new(PendingResponses {
                 next: u64::from(std::process::id()) << 32,
                 open: HashMap::new(),
@@ -94,15 +95,16 @@ impl SupervisorLink {
         lock(&self.orphaned_at).is_some()
     }
 
-    /// Returns how long the supervisor has been dead; zero: it lives.
+    /// Returns the time since the supervisor died, or zero while it is alive.
     pub fn orphaned_for(&self) -> Duration {
         lock(&self.orphaned_at).map_or(Duration::ZERO, |at| at.elapsed())
     }
 
-    /// Waits until the supervisor has died and no part needs this role.
+    /// Waits until [`SupervisorLink::end`] is called: the supervisor has died, and no part needs
+    /// this role.
     pub async fn lost(&self) {
         let mut lost = self.lost.subscribe();
-        // The sender lives as long as this object.
+        // Ignores the error of a dropped sender: the sender lives as long as this object.
         let _ = lost.wait_for(|lost| *lost).await;
     }
 
@@ -110,7 +112,7 @@ impl SupervisorLink {
         self.news.next().await
     }
 
-    /// Sends a message. Without a supervisor it is lost.
+    /// Sends a message to the supervisor.
     pub fn send_message(
         &self,
         message: &SupervisorMessage,
@@ -119,15 +121,16 @@ impl SupervisorLink {
         self.channel.send(0, message, descriptors)
     }
 
-    /// Sends a message to another part: through the supervisor, which stores it for a part that
-    /// starts later, and directly. If both have ended, it is lost.
+    /// Sends a message to a part: through the supervisor, which stores it for a part that starts
+    /// later, and over the direct channel, if there is one.
     pub fn send_to_part(&self, message: PartMessage) {
         let part = message.part.clone();
         let message = SupervisorMessage::Part(Box::new(message));
         {
             let parts = &mut *lock(&self.parts);
             let is_lost = |direct: &DirectChannel| direct.channel.send(0, &message, &[]).is_err();
-            // A part that did not read for so long gets the current state over its next channel.
+            // Closes the direct channel of a part that has stopped reading. The part gets the
+            // current state over its next channel.
             if parts.get(&part).is_some_and(is_lost) {
                 parts.remove(&part);
             }
@@ -143,7 +146,8 @@ impl SupervisorLink {
         let _ = self.channel.send(ask, message, descriptors);
     }
 
-    /// Sends a request and waits for the response; None if there is none.
+    /// Sends a request to the supervisor and waits for the response. Returns None if the supervisor
+    /// has ended or too many requests are pending.
     pub async fn ask(
         &self,
         message: &SupervisorMessage,
@@ -158,7 +162,8 @@ impl SupervisorLink {
         take.await.ok()
     }
 
-    /// Registers a wait for a response and returns its number; None if there are too many.
+    /// Registers the receiver of a response and returns the number for the request; None if
+    /// [`WAITING_MAX`] requests are pending.
     fn waits(&self, one: oneshot::Sender<Received>) -> Option<u64> {
         let waiting = &mut *lock(&self.waiting);
         waiting.open.retain(|_, one| !one.is_closed());
@@ -170,8 +175,9 @@ impl SupervisorLink {
         Some(waiting.next)
     }
 
-    /// Reads and sends until the supervisor has died. Then waits until no part has a direct channel:
-    /// each part closes it when another supervisor adopts it.
+    /// Exchanges messages with the supervisor until it has died. Then ends the role if a candidate
+    /// is served or no part has a direct channel. Otherwise the role continues until the last
+    /// direct channel closes: each part closes its channel when another supervisor adopts it.
     pub async fn read(link: Arc<SupervisorLink>) {
         let receive = |received| link.dispatch_received(received);
         while link.channel.exchange(receive).await.is_ok() {}
@@ -216,7 +222,7 @@ impl SupervisorLink {
             }
             parts.insert(part.clone(), direct);
         }
-        // The part uses the channel from this response on.
+        // Confirms the channel: the part uses it from this response on.
         let bytes = Vec::new();
         let _ = channel.send(0, &SupervisorMessage::Answer { bytes }, &[]);
         self.publish_news(News::Connected);
@@ -230,7 +236,8 @@ impl SupervisorLink {
                 };
                 tokio::select! {
                     biased;
-                    // Messages of the replaced process of the part are discarded.
+                    // Ends this task if the part opened another channel: messages of the replaced
+                    // process are not read any more.
                     _ = &mut closed => break,
                     exchanged = channel.exchange(receive) => if exchanged.is_err() {
                         break;
@@ -239,7 +246,8 @@ impl SupervisorLink {
             }
             let is_last = {
                 let parts = &mut *lock(&link.parts);
-                // The part may have opened another channel.
+                // Removes the part's entry only if it still is this channel: the part may have
+                // opened another.
                 if parts
                     .get(&part)
                     .is_some_and(|one| Arc::ptr_eq(&one.channel, &channel))
@@ -254,7 +262,8 @@ impl SupervisorLink {
         });
     }
 
-    /// Receives a message that a part sends directly. A part can request only its own leases.
+    /// Handles a message from a direct channel. A part can send heartbeats and request leases only
+    /// in its own name.
     fn receive_demand(&self, from: &str, message: &PartMessage) {
         match message.read() {
             Some(OfCluster::Wants { part, leases }) if part == from => {
@@ -299,7 +308,7 @@ impl SupervisorLink {
                 self.publish_news(News::Reports { ask: received.ask })
             }
             SupervisorMessage::TellPulse => {
-                // Without a supervisor there is no receiver.
+                // Ignores a failure: the supervisor that requested the heartbeat has ended.
                 let _ = self.send_message(&SupervisorMessage::Pulse, &[]);
             }
             _ => {}
@@ -308,7 +317,8 @@ impl SupervisorLink {
 
     fn hear_part(self: &Arc<Self>, ask: u64, message: &PartMessage, descriptors: Vec<OwnedFd>) {
         match message.read() {
-            // A delayed copy of what the part sent directly is older.
+            // Ignores messages through the supervisor from a part with a direct channel: they may
+            // be delayed copies of what the part sent directly.
             Some(OfCluster::Wants { part, .. } | OfCluster::Heartbeat { part })
                 if lock(&self.parts).contains_key(&part) => {}
             Some(OfCluster::Wants { part, leases }) => {
@@ -338,7 +348,8 @@ impl SupervisorLink {
         let Err(refused) = self.news.push(news) else {
             return;
         };
-        // Too many wait because the role hangs, and is about to be killed.
+        // Refuses requests with a response. A full queue means that the role hangs and is about to
+        // be killed.
         if let News::Records { ask, .. } | News::Reports { ask } = refused {
             let words = "the control role has too many requests: try again in a moment".to_owned();
             let missing = true;

@@ -1,5 +1,7 @@
-//! The machine for [`cluster::role`]: access to its supervisor over the channel. The contents of a
-//! version are passed in sealed memory files, never in a message.
+//! Implements the interface of [`cluster::role`] to the local machine by messages to the
+//! supervisor: checks, serves, accepts and reverts configuration versions, collects reports of the
+//! parts, and passes leases and membership to them. The files of a version are passed in sealed
+//! memory files.
 
 use super::link::SupervisorLink;
 use address::role::{FAULT, HEALTH, VIRTUAL_IP};
@@ -26,12 +28,11 @@ use std::time::{Duration, Instant};
 use supervisor::report as supervisor_report;
 use zeroize::Zeroizing;
 
-/// Interval at which an unchanged membership report is sent to all parts again: a role or the
-/// supervisor may have lost it when it was killed.
+/// Interval at which an unchanged membership status is sent to all parts again: a role or the
+/// supervisor may have lost it by a crash.
 const STANDING_AGAIN: Duration = Duration::from_secs(5);
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
-/// The machine, through its supervisor.
 pub struct Supervised {
     link: Arc<SupervisorLink>,
     background: Background,
@@ -53,7 +54,8 @@ impl Supervised {
             Err(error) => return refused(&format!("cannot pass the version on: {error}")),
         };
         if !verdict.words.is_empty() {
-            // The lines go into the log, which an arbiter reads.
+            // Masks secrets in the result: it goes into the replicated log, which an arbiter can
+            // read.
             let words = std::mem::take(&mut verdict.words);
             let masked = move || Redaction::of(&set, &mask()).apply(&words);
             verdict.words = self.background.run(masked).await.unwrap_or_else(|why| {
@@ -66,8 +68,8 @@ impl Supervised {
     async fn ask(&self, message: SupervisorMessage, descriptors: &[SharedFd]) -> MachineVerdict {
         let Some(told) = self.link.ask(&message, descriptors).await else {
             if self.link.is_orphaned() {
-                // As with a supervisor that is stopped, this node is silent about versions, which the
-                // others accept without it.
+                // Never responds without a supervisor: the other members then decide about the
+                // version without this node, as with a supervisor that hangs.
                 return std::future::pending().await;
             }
             return refused("the supervisor did not respond");
@@ -91,7 +93,8 @@ impl Supervised {
     }
 }
 
-/// Returns the report of a part; None if the version that this machine serves has no such part.
+/// Returns the report of a part, or one that says that the role does not respond. Returns None if
+/// the configuration version that this machine serves does not have the part.
 async fn report_of(link: Arc<SupervisorLink>, part: &'static str) -> Option<StatusReport> {
     let question = SupervisorMessage::TellReport {
         part: part.to_owned(),
@@ -202,13 +205,13 @@ impl ServingMachine for Supervised {
     }
 
     async fn serve(&self, set: Arc<FileSet>, trial: bool) -> MachineVerdict {
-        // Until it is accepted or rolled back.
         self.link.has_candidate.store(trial, Ordering::Relaxed);
         let operation = set.operation();
         let message = SupervisorMessage::Serve { trial, operation };
         let verdict = self.ask_with(message, set).await;
         if !verdict.good {
-            // Nothing is tried, so neither `accept` nor `revert` follows.
+            // Clears the mark here, since no candidate is served and neither `accept` nor `revert`
+            // follows.
             self.link.has_candidate.store(false, Ordering::Relaxed);
         }
         verdict
@@ -242,7 +245,7 @@ impl ServingMachine for Supervised {
     }
 
     async fn parts(&self) -> Parts {
-        // All at the same time: several silent roles take only one timeout.
+        // Queries all roles at the same time, so that several silent roles take only one timeout.
         let rows = row::all().iter().filter(|row| row.sidecar().is_some());
         let query = |part| (part, tokio::spawn(report_of(Arc::clone(&self.link), part)));
         let queries: Vec<_> = rows.map(|row| query(row.part)).collect();
@@ -253,7 +256,8 @@ impl ServingMachine for Supervised {
             };
             if part == address::message::PART {
                 parts.routing = routing(&report);
-                // Links and scripts count through their effect on the virtual routers.
+                // Leaves out links and scripts: they already affect the status of the virtual
+                // routers.
                 let kinds = [VIRTUAL_IP, report::PART];
                 report.subjects.retain(|one| kinds.contains(&&*one.kind));
             }
@@ -270,12 +274,13 @@ impl ServingMachine for Supervised {
     }
 
     async fn hold(&self, parts: BTreeSet<String>, leases: Vec<KnownLease>) {
-        // The console queries versions, and has no leases.
+        // Leaves out the console, which queries versions and has no leases.
         let bound = row::all().iter();
         let bound = bound.filter(|row| row.message_recipients.contains(&PART));
         let bound = bound.filter(|row| row.part != console::keyword::NAME);
         let informed = bound.filter(|row| parts.contains(row.part));
-        // A part whose last lease is gone has to be notified of that, too.
+        // Starts with an empty list for each part: a part that has lost its last lease must be
+        // notified.
         let mut by_part: BTreeMap<&str, Vec<_>> =
             informed.map(|row| (row.part, Vec::new())).collect();
         for lease in leases {
@@ -421,7 +426,7 @@ mod tests {
         let lines = vec!["no source address on eth0".to_owned()];
         let fault = of(www(RouterState::Fault).lines(FAULT, lines.clone()));
         assert_eq!(fault.routers[0].fault, "no source address on eth0");
-        // An address that cannot be set beside others is no obstacle.
+        // A router with a fault line that still works as backup does not count as faulty.
         let some = of(www(RouterState::Backup).lines(FAULT, lines));
         assert_eq!(some.routers[0].fault, "");
         let health = "no frontend is available: the proxy reports servers as down";

@@ -1,10 +1,9 @@
-//! The control role as a process. The supervisor of a cluster member starts it. It drops all
-//! privileges that consensus does not need, and runs [`cluster::role`], with [`machine`] as its
-//! machine.
+//! Runs the control role as a process of a cluster member. The process drops all privileges that
+//! consensus does not need, and runs [`cluster::role`] with [`machine`] as the local machine.
 //!
-//! The process serves no traffic and makes no decisions itself. It ends with its supervisor, and
-//! the next supervisor starts another one. Traffic is served meanwhile. While a part has a direct
-//! channel, the process outlives its supervisor to renew that part's leases ([`link`]).
+//! The process serves no traffic and makes no decisions itself. After the end of its supervisor,
+//! the process continues only as long as a part renews leases over a direct channel ([`link`]). The
+//! next supervisor starts another control role. Traffic is served meanwhile.
 
 mod channel;
 mod link;
@@ -60,8 +59,8 @@ fn read_accepted(state: &Path) -> io::Result<AcceptedFile> {
     })
 }
 
-/// Reads the first messages. A removed member must not act as a member, whatever the control role
-/// knows.
+/// Returns the messages that a supervisor sends to the roles before the control role runs. For a
+/// removed member, they report the removal; otherwise there are none.
 fn read_first_messages(state: &Path) -> FirstMessages {
     if !StateDirectory::is_of_a_removed_member(state) {
         return FirstMessages::default();
@@ -128,7 +127,8 @@ fn serve(mut channel: Channel) -> Result<(), ControlError> {
         let role = cluster::role::run(options, machine, Tcp);
         let ended = tokio::select! {
             ended = role => ended.map_err(ControlError::Role),
-            // No supervisor needs this role any longer; the next one starts another.
+            // Ends the process if the role did not end after its supervisor: the next supervisor
+            // starts another one.
             () = abandoned(&link) => Ok(()),
         };
         reading.abort();
@@ -137,14 +137,14 @@ fn serve(mut channel: Channel) -> Result<(), ControlError> {
     })
 }
 
-/// Waits until the role should have ended by itself after the end of its supervisor.
+/// Waits until [`END_MAX`] after the link has ended, a time in which the role should end by itself.
 async fn abandoned(link: &SupervisorLink) {
     link.lost().await;
     tokio::time::sleep(END_MAX).await;
 }
 
-/// Ends the role when another supervisor has taken the place of the one that died: its control role
-/// waits for the state directory.
+/// Ends the link of an orphaned role as soon as another supervisor has locked the state directory:
+/// the control role of that supervisor waits for this one.
 async fn end_before_successor(link: Arc<SupervisorLink>, state: PathBuf) {
     loop {
         tokio::time::sleep(SUCCESSOR_POLL).await;

@@ -1,7 +1,8 @@
-//! Queue of the unrequested messages for the control role ([`News`]).
+//! Queues the unrequested messages for the control role ([`News`]) in their order.
 //!
-//! The queue is bounded and never loses the newest state: a message that makes an earlier one
-//! obsolete replaces it, in its place. Only requests, which get a response, are refused.
+//! A message that makes a queued one obsolete replaces it in its position. Requests and states have
+//! separate limits; a message beyond its limit is returned to the caller, who refuses requests with
+//! a response.
 
 use cluster::machine::News;
 use part::lock;
@@ -12,7 +13,6 @@ use tokio::sync::Notify;
 const REQUESTS_MAX: usize = 192;
 const STATES_MAX: usize = 64;
 
-/// Messages that wait for the role, in the order in which they will be handled.
 #[derive(Default)]
 pub struct NewsQueue {
     pending: Mutex<VecDeque<News>>,
@@ -20,17 +20,18 @@ pub struct NewsQueue {
 }
 
 impl NewsQueue {
-    /// Adds a message.
+    /// Adds a message, or replaces the queued message that it makes obsolete.
     ///
     /// # Errors
-    /// Returns the message if too many requests wait.
+    /// Returns the message if its kind, requests or states, has reached its limit.
     pub fn push(&self, news: News) -> Result<(), News> {
         {
             let pending = &mut *lock(&self.pending);
             if let News::WantsLeases { part, leases } = &news
                 && leases.is_empty()
             {
-                // The next process of the part may be a program that sends no heartbeats.
+                // Removes queued heartbeats of a part that has ended: its next process may be a
+                // program version that sends none.
                 pending.retain(|one| !matches!(one, News::Heartbeat { part: of } if of == part));
             }
             if let Some(old) = pending.iter_mut().find(|old| replaces(&news, old)) {
@@ -54,7 +55,7 @@ impl NewsQueue {
         Ok(())
     }
 
-    /// Waits for the next message. One task at a time may call this.
+    /// Waits for the next message and removes it from the queue. Only one task at a time may wait.
     pub async fn next(&self) -> News {
         loop {
             if let Some(news) = lock(&self.pending).pop_front() {
@@ -132,7 +133,7 @@ mod tests {
             "Stop",
         ];
         assert_eq!(waiting(&queue), expected);
-        // The end of a part also ends its heartbeats.
+        // A part that wants no leases has no queued heartbeats either.
         let (part, leases) = ("address".to_owned(), Vec::new());
         queue.push(News::WantsLeases { part, leases }).unwrap();
         assert_eq!(waiting(&queue)[..2], ["address wants []", "Connected"]);

@@ -1,8 +1,8 @@
-//! Drops privileges of a control role: capabilities, foreign files, and system calls that it does
-//! not need. Also sets the lowest real-time priority and locks memory, so that a busy machine does
-//! not look dead.
+//! Confines the control role: drops the capabilities, access to files and system calls that it does
+//! not need. Before that, the module sets the lowest real-time priority and locks memory, so that a
+//! busy machine does not look dead to the other members.
 //!
-//! The threads inherit these settings, because some of them write the log to disk. Programs that
+//! All threads inherit these settings, because several of them write the log to disk. Programs that
 //! the role starts (`git`, `hg`) get normal priority again ([`cluster::follow`]).
 
 use confinement::{Confinement, ConfinementError};
@@ -11,14 +11,16 @@ use std::path::Path;
 
 /// Priority of SCHED_RR: below every other real-time process.
 const PRIORITY: i32 = 1;
-/// Limit of running without a sleep, microseconds, after which the kernel kills the role. An
-/// endless loop must not block a processor for ever; the supervisor starts another role.
+/// Time in microseconds that a thread may run without a blocking system call, after which the
+/// kernel kills the role. An endless loop must not block a processor; the supervisor starts another
+/// role.
 const RTTIME_US: u64 = 10_000_000;
 
-/// Sets the permitted priorities, then confines the process to its state directory, the directory
-/// of its socket, and the system's programs. Has to be called by the only thread of the process.
+/// Sets priority and memory locking where the kernel permits it, then confines the process to its
+/// state directory, the directory of its socket, and the system's programs. Must be called while
+/// the process has only one thread.
 pub fn give_up(state: &Path, runtime: Option<&Path>) -> Result<(), ConfinementError> {
-    // Failures are ignored: a container permits neither.
+    // Ignores failures: a container usually permits neither.
     let _ = round_robin();
     let _ = lock_memory();
     confinement::apply(&Confinement::control(state, runtime)).map(drop)
@@ -50,10 +52,9 @@ fn lock_memory() -> std::io::Result<()> {
         rlim_cur: libc::RLIM_INFINITY,
         rlim_max: libc::RLIM_INFINITY,
     };
-    // Memory that is allocated after the capability is dropped is locked, too.
-    // SAFETY: the limit is a whole structure that lives during the call.
+    // Removes the limit first: memory allocated after the capability is dropped is locked, too.
     granted(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) })?;
-    // Pages are locked only when they are first used, so memory usage does not grow.
+    // Locks pages only when they are first used, so that memory usage does not grow.
     let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
     // SAFETY: it takes no pointer.
     granted(unsafe { libc::mlockall(flags) })

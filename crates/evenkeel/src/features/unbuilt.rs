@@ -1,5 +1,5 @@
-//! Parts that this program was built without. A section or line of one is an error that names the
-//! part, so that it is not taken for a misspelt keyword.
+//! Defines rows for the parts that this program was built without. Each section or line of such a
+//! part is an error that names the part, so that it is not taken for a misspelt keyword.
 
 use super::Feature;
 use configuration::codes::UNBUILT;
@@ -66,7 +66,8 @@ pub fn parts() -> impl Iterator<Item = &'static Feature> {
 struct UnbuiltSections {
     part: &'static str,
     names: &'static [(&'static str, &'static str)],
-    /// Section of another part, some of whose lines belong to this one.
+    /// Name of the current section if it belongs to another part and may contain lines of this
+    /// part.
     current: Option<&'static str>,
 }
 

@@ -1,5 +1,5 @@
-//! Parser of HAProxy's command line: flags of one or two letters, with the value attached or as the
-//! next argument. The module only parses.
+//! Parses HAProxy's command line into [`Arguments`]: flags of one or two letters, with the value
+//! attached or as the next argument. The module executes nothing.
 
 use part::before::{Before, PredecessorSignal};
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ pub struct Arguments {
     /// `-x`, `-sf`, `-st`
     pub before: Before,
     pub socket_twice: bool,
-    /// Flags of HAProxy that have nothing to switch here, and why.
+    /// Given flags of HAProxy that have no effect in Evenkeel, each with the reason.
     pub without_effect: Vec<(String, &'static str)>,
 }
 
@@ -67,7 +67,7 @@ pub enum ArgumentError {
     Usage,
     #[error("{}", missing(.0))]
     Missing(String),
-    /// A flag of HAProxy that is not supported, and what it is for.
+    /// Flag of HAProxy that is not supported, and its purpose in HAProxy.
     #[error("{0} ({1}) is not supported")]
     NotBuilt(String, &'static str),
     #[error("the value of {0} is not UTF-8")]
@@ -84,7 +84,7 @@ fn missing(flag: &str) -> String {
     }
 }
 
-/// Flags that switch something that does not exist here.
+/// Flags of HAProxy that control something that Evenkeel does not have, each with the reason.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("-dM", "there are no memory pools to poison"),
     (
@@ -127,7 +127,7 @@ pub fn parse(
     Ok(parsed)
 }
 
-/// Parses `-sf` and `-st`. As in HAProxy, text after the flag's letters is ignored.
+/// Recognises `-sf` and `-st`, with or without text attached, which HAProxy ignores, too.
 fn farewell(text: &str) -> Option<(&'static str, PredecessorSignal)> {
     match text.get(..3)? {
         "-sf" => Some(("-sf", PredecessorSignal::Finish)),
@@ -201,7 +201,7 @@ fn flag(
         "-L" => parsed.local_peer = Some(name("-L", value(text, words)?)?),
         "-cc" => match value(text, words) {
             Ok(condition) => parsed.condition = Some(name("-cc", condition)?),
-            // HAProxy prints its usage here.
+            // Prints the usage for a missing condition, as HAProxy does.
             Err(_) => return Err(ArgumentError::Usage),
         },
         "-n" => parsed.connections = positive(&number(value(text, words)?)),
@@ -240,8 +240,8 @@ fn name(flag: &'static str, word: std::ffi::OsString) -> Result<String, Argument
     word.into_string().map_err(|_| ArgumentError::Name(flag))
 }
 
-/// Parses a number as C's atol does, on which old scripts rely: leading digits count, anything else
-/// is 0.
+/// Parses a number as C's atol does, on which old scripts rely: leading digits count, text without
+/// them is 0, and a number that is too large becomes the maximum.
 fn number(word: std::ffi::OsString) -> u64 {
     let text = word.to_string_lossy();
     let text = text.trim_start();
@@ -251,7 +251,7 @@ fn number(word: std::ffi::OsString) -> u64 {
         .unwrap_or(if digits > 0 { u64::MAX } else { 0 })
 }
 
-/// The value 0 means "not set".
+/// Converts a parsed number to 32 bits, at most the maximum; None for 0, which means "not set".
 fn positive(number: &u64) -> Option<u32> {
     u32::try_from(*number)
         .ok()

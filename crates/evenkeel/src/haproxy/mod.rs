@@ -1,4 +1,6 @@
-//! The personality `haproxy`: its flags, its messages, its exit codes.
+//! Executes the command line of the personality `haproxy`: prints versions and lists, evaluates
+//! conditions, checks files, or serves them with or without a supervisor. Messages and exit codes
+//! are those of HAProxy.
 
 mod arguments;
 mod text;
@@ -25,7 +27,7 @@ use std::process::ExitCode;
 use supervisor::{MasterSocket, ProcessClaim};
 
 const REFUSED: u8 = 1;
-/// `-c`: the file is valid, and nothing would listen. `-cc`: not understood.
+/// Exit code of `-c` for a valid file without a listener.
 const NOTHING_LISTENS: u8 = 2;
 const NOT_UNDERSTOOD: u8 = 2;
 
@@ -85,14 +87,14 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Runs `-W`: a supervisor, whose loader gets the command line.
+/// Runs the supervisor for `-W`. Its loader parses this command line again.
 fn supervise(
     words: Vec<OsString>,
     paths: &[PathBuf],
     arguments: &Arguments,
     masters: Vec<MasterSocket>,
 ) -> ExitCode {
-    // The loader executes `-C`; file names are relative to that directory.
+    // Leaves the change to the directory of `-C` to the loader: file names are relative to it.
     supervisor::main(supervisor::StartParameters {
         personality: Personality::Haproxy,
         arguments: words,
@@ -147,8 +149,8 @@ fn asks_for_a_master(loaded: &Loaded) -> bool {
     config.is_some_and(|config| config.global.master_worker)
 }
 
-/// Executes this program again with `-W`, since the file requests a master process. The supervisor
-/// must not have parsed anything itself.
+/// Replaces the process by this program with `-W`, since the file requests a master process. The
+/// supervisor must not have parsed a configuration itself.
 fn become_master(words: &[OsString]) -> ExitCode {
     let program = std::env::args_os().next();
     let error = std::process::Command::new("/proc/self/exe")
@@ -205,8 +207,7 @@ pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments,
     arguments::parse(words)
 }
 
-/// Changes to the directory of the command line and reads the files. Returns None after a reported
-/// error.
+/// Changes to the directory of `-C` and reads the files. Returns None after it reported an error.
 pub fn read(arguments: &Arguments, voice: &mut MessagePrinter) -> Option<Vec<NamedFile>> {
     enter(arguments, voice)?;
     match files::read_all(&arguments.files) {
@@ -218,7 +219,7 @@ pub fn read(arguments: &Arguments, voice: &mut MessagePrinter) -> Option<Vec<Nam
     }
 }
 
-/// Changes to the directory to which the names of files are relative (`-C`).
+/// Changes to the directory of `-C`, if given. Returns None after it reported an error.
 pub fn enter(arguments: &Arguments, voice: &mut MessagePrinter) -> Option<()> {
     if let Some(directory) = &arguments.directory
         && let Err(error) = std::env::set_current_dir(directory)
@@ -256,12 +257,13 @@ pub fn plan(arguments: &Arguments) -> ProcessOverrides {
     }
 }
 
-/// Reads and loads the files. Returns None after a reported error.
+/// Reads and loads the files. Returns None if a file cannot be read, after an error message; errors
+/// of the configuration are in the result.
 fn load(arguments: &Arguments, voice: &mut MessagePrinter) -> Option<Loaded> {
     let files = read(arguments, voice)?;
     let local_peer = arguments.local_peer.as_deref();
     let mut site = parts::load_files(files, local_peer, load_options(arguments), None);
-    // The roles that refused files request are not known.
+    // Reports sections that need further roles: without a supervisor these cannot run.
     if !arguments.check && site.proxy.config.is_some() && !asks_for_a_master(&site.proxy) {
         site.without_roles();
     }
@@ -307,7 +309,7 @@ fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut MessagePri
     };
     match process::run(loaded, config, &plan(arguments), claim, voice) {
         Ok(()) => ExitCode::SUCCESS,
-        // The background process has reported the reason.
+        // Prints nothing: the background process has already reported the reason.
         Err(process::StartError::Daemon(DaemonError::Child)) => ExitCode::from(REFUSED),
         Err(error @ process::StartError::TakeOver { .. }) => {
             voice.alert(error);
@@ -321,7 +323,7 @@ fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut MessagePri
     }
 }
 
-/// Prints the result of `-c` for a file without errors.
+/// Prints the result of `-c` for a configuration without errors, and returns the exit code.
 fn checked(listens: bool, warned: bool, quiet: bool) -> ExitCode {
     let mut said = String::new();
     if warned {

@@ -1,11 +1,12 @@
-//! Output of the haproxy personality: versions, usage, lists.
+//! Renders the texts that the personality `haproxy` prints: versions, build options, usage, keyword
+//! lists and mapped libraries.
 
 use crate::identity::{self, FEATURES, FEATURES_MISSING};
 use language::keyword::Documented;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// Output of `-v`. Scripts parse the first line.
+/// Returns the output of `-v`. Scripts parse its first line.
 pub fn version() -> String {
     let system = nix::sys::utsname::uname();
     let part = |f: fn(&nix::sys::utsname::UtsName) -> &std::ffi::OsStr| {
@@ -31,7 +32,7 @@ pub fn version() -> String {
     )
 }
 
-/// Output of `-vv`, with the lines that scripts look for.
+/// Returns the output of `-vv`, with the lines that scripts search for.
 pub fn build() -> String {
     let mut features: Vec<(&str, char)> = FEATURES.iter().map(|name| (*name, '+')).collect();
     features.extend(FEATURES_MISSING.iter().map(|name| (*name, '-')));
@@ -105,7 +106,8 @@ Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVDW ] [ -n <maxconn> ] [ -N <maxpcon
 
 ";
 
-/// Output of `-dK`: the keywords of the classes, or the list of classes for `help`.
+/// Returns the output of `-dK`: the supported keywords of the given classes, of all classes if none
+/// is given, or the list of classes for `help`.
 pub fn keywords(classes: &str, documented: &[Documented]) -> String {
     let all: BTreeSet<&str> = documented
         .iter()
@@ -137,7 +139,7 @@ pub fn keywords(classes: &str, documented: &[Documented]) -> String {
     text
 }
 
-/// Output of `-dL`: the files that are mapped as code, each once.
+/// Returns the output of `-dL`: the path of each file that is mapped into the process, once.
 pub fn libraries() -> String {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let mut seen = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! Parser of keepalived's command line, with the rules of getopt_long(3): short options may be
-//! combined, long ones may not be abbreviated. The module only parses.
+//! Parses keepalived's command line into [`Arguments`] by the rules of getopt_long(3): short
+//! options may be combined, long ones may not be abbreviated. The module executes nothing.
 
 use part::voice::keepalived::FACILITY_DAEMON;
 use std::ffi::OsString;
@@ -31,7 +31,7 @@ pub struct Arguments {
     pub no_syslog: bool,
     /// `-u`
     pub umask: Option<u32>,
-    /// True without `-V` and `-X`.
+    /// Addresses are released at the end. True unless `-V` or `-X` changes it.
     pub releases: bool,
     /// `-R`
     pub once: bool,
@@ -147,7 +147,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Arguments {
         } else if let Some(letters) = bytes.strip_prefix(b"-").filter(|rest| !rest.is_empty()) {
             short_options(&mut parsed, letters, &mut words);
         }
-        // Arguments that are not options are ignored, as in keepalived.
+        // Ignores arguments that are not options, as keepalived does.
     }
     parsed
 }
@@ -266,12 +266,13 @@ fn take(parsed: &mut Arguments, name: &str, value: Option<OsString>) {
         "address-monitoring" | "perf" | "debug" => {
             parsed.told.push(format!("--{name} has no effect here"));
         }
-        // Options without effect here: checkers, a process for BFD, checks of memory.
+        // Ignores options for what does not exist in Evenkeel: checkers, a BFD process, memory
+        // checks.
         _ => {}
     }
 }
 
-/// Numbers of LOG_USER and LOG_LOCAL0.
+/// Number of the syslog facility LOG_USER.
 const FACILITY_USER: u8 = 1;
 const FACILITY_LOCAL: u8 = 16;
 const LOCALS: u8 = 8;
@@ -289,7 +290,8 @@ fn facility(parsed: &mut Arguments, text: &str) {
     };
 }
 
-/// Parses a number as C's strtol does: octal after a leading zero, hexadecimal after 0x.
+/// Sets the umask from a number in C's notation: octal after a leading zero, hexadecimal after
+/// `0x`. An invalid or too large number is an error.
 fn umask(parsed: &mut Arguments, text: &str) {
     const MODE_MAX: u32 = 0o777;
     let number = match (text.strip_prefix("0x"), text.strip_prefix('0')) {

@@ -1,5 +1,6 @@
-//! The personality `keepalived`: its flags, its messages, its exit codes. The address role handles
-//! the addresses, under our supervisor.
+//! Executes the command line of the personality `keepalived`: prints versions and signal numbers,
+//! tests files (`-t`), or runs a supervisor whose address role serves the virtual addresses.
+//! Messages and exit codes are those of keepalived.
 
 mod arguments;
 mod text;
@@ -26,15 +27,15 @@ use std::process::ExitCode;
 use supervisor::{Caught, SIGNAL_CLEAR_STATISTICS, SIGNAL_JSON};
 
 const USAGE: u8 = 1;
-/// `-t`: the configuration has errors.
+/// Exit code of `-t` for a configuration with errors.
 const ERRORS: u8 = 5;
-/// `-t`: scripts run without security; also, there is no configuration to run.
+/// Exit code of `-t` for scripts that run without `script_security`.
 const INSECURE: u8 = 6;
 const MISSING: u8 = 6;
 
-/// Our warnings that are configuration errors in keepalived: a truncated password, surplus words, a
-/// missing file, what strict mode forbids, a script that cannot be run, an instance without an
-/// address.
+/// Codes of our warnings for which keepalived reports a configuration error: a truncated password,
+/// surplus words, a missing file, what strict mode forbids, a script that cannot be run, an
+/// instance without an address.
 const ERRORS_THERE: &[&str] = &[
     "W0700",
     SCRIPT_UNUSABLE,
@@ -88,7 +89,7 @@ fn tell(parsed: &Arguments) -> ExitCode {
     } else {
         text::USAGE.to_owned()
     };
-    // keepalived uses standard error, too.
+    // Writes to standard error, as keepalived does.
     part::voice::write_unrecorded(&text);
     ExitCode::SUCCESS
 }
@@ -105,7 +106,7 @@ fn possible(parsed: &Arguments) -> Result<(), ArgumentError> {
     }
 }
 
-/// Parses the command line of a start.
+/// Parses the command line for a start. Returns an error for invalid or unsupported options.
 pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, ArgumentError> {
     let parsed = arguments::parse(words);
     if parsed.wrong {
@@ -145,8 +146,8 @@ fn role_pid_file(parsed: &Arguments) -> PathBuf {
     file.map_or_else(beside, absolute)
 }
 
-/// Returns the directory of PID files: that of the host even in a network namespace, so that the
-/// files are visible outside.
+/// Returns the directory of PID files on the host. For a network namespace it is a directory of its
+/// name, so that the files are visible outside of the namespace.
 fn run_directory(parsed: &Arguments) -> PathBuf {
     match &parsed.namespace {
         None => "/run".into(),
@@ -167,7 +168,7 @@ fn test(parsed: &Arguments, to: Option<&Path>) -> ExitCode {
     });
     match file {
         Some(Ok(mut file)) => {
-            // Standard error is the last resort.
+            // Writes to standard error if the file cannot be written.
             if file.write_all(&output).is_err() {
                 let _ = std::io::stderr().write_all(&output);
             }
@@ -183,7 +184,7 @@ fn judge(parsed: &Arguments, output: &mut Vec<u8>) -> u8 {
     let paths = [parsed.file.clone()];
     let Ok(files) = files::read_some(&paths) else {
         output.extend(format!("{}\n", missing(&paths)).into_bytes());
-        // keepalived reports no error here, either.
+        // Returns success for missing files, as keepalived does.
         return 0;
     };
     let read = addresses::read(&files, &wishes(parsed), &mut LocalMachine::new());
@@ -197,7 +198,7 @@ fn judge(parsed: &Arguments, output: &mut Vec<u8>) -> u8 {
         );
         return INSECURE;
     }
-    // Diagnostics that only we report must not change the exit code.
+    // Ignores diagnostics that keepalived does not have: they must not change the exit code.
     let also_there = |one: &Diagnostic| {
         // keepalived does not report a missing `notify` script; only tracked scripts have a label.
         let notifies = one.code.id == SCRIPT_UNUSABLE && one.label.is_empty();
@@ -230,7 +231,7 @@ fn supervise(words: Vec<OsString>, parsed: &Arguments) -> ExitCode {
         allow_core();
     }
     if parsed.namespace.is_some() {
-        // Without the directory, the PID files are reported as missing.
+        // Ignores a failure: without the directory, writing the PID files reports an error.
         let _ = std::fs::create_dir_all(run_directory(parsed));
     }
     let mut log = Log::open(log_destination(parsed), Speaker::Parent);
@@ -269,7 +270,8 @@ fn supervise(words: Vec<OsString>, parsed: &Arguments) -> ExitCode {
     })
 }
 
-/// Translates a signal of keepalived into a message to the address role.
+/// Translates a signal to the supervisor into keepalived's request for a dump by the address role;
+/// None for other signals.
 fn dump(caught: Caught) -> Option<PartMessage> {
     let dump = match caught {
         Caught::Signal(Signal::SIGUSR1) => Dump::Data,
@@ -295,6 +297,6 @@ fn allow_core() {
         current: None,
         maximum: None,
     };
-    // Without the privilege to raise it, the system's limit applies.
+    // Ignores a failure: without the privilege to raise the limit, the system's limit applies.
     let _ = setrlimit(Resource::Core, all);
 }

@@ -1,4 +1,4 @@
-//! Output of the keepalived personality: version, usage, signal numbers.
+//! Renders the texts that the personality `keepalived` prints: version, usage, and signal numbers.
 
 use crate::identity::keepalived_name;
 

@@ -1,4 +1,5 @@
-//! Files in keepalived's language: which files they are, and their configuration.
+//! Separates the files in keepalived's language from others, and loads them into a configuration of
+//! the address role with the options of the command line.
 
 use crate::parts;
 use address::config::{Config, Instance};
@@ -21,26 +22,25 @@ pub struct AddressWishes {
     /// `-u`: overrides the file.
     pub umask: Option<u32>,
     pub no_bfd: bool,
-    /// `-V`: addresses stay when the program ends, so they have no lifetime.
+    /// `-V`: addresses stay when the process ends, so no lifetime is set for them.
     pub keeps: bool,
 }
 
-/// Lifetime of addresses that no role renews, in down intervals.
+/// Lifetime of addresses that no role renews, in multiples of the master-down interval.
 const LIFETIME_DOWN_INTERVALS: u32 = 10;
 /// Minimum lifetime: the kernel counts seconds.
 const LIFETIME_MIN: Duration = Duration::from_secs(2);
 
-/// Returns the time for which the addresses of an instance outlive their role. Then they disappear
-/// from a machine on which all processes were killed.
+/// Returns the lifetime of the addresses of an instance. The role renews it. If all processes of
+/// the machine are killed, the kernel removes the addresses when it expires.
 fn lifetime(instance: &Instance) -> Duration {
-    // The skew of the lowest priority is less than one advert interval.
+    // Adds the skew time, which is less than one advert interval.
     let adverts = u32::from(instance.options.down_timer_adverts) + 1;
     let down = instance.options.advert_interval.saturating_mul(adverts);
     down.saturating_mul(LIFETIME_DOWN_INTERVALS)
         .max(LIFETIME_MIN)
 }
 
-/// The result of reading keepalived's files.
 pub struct Read {
     pub config: Option<Config>,
     pub sources: SourceMap,
@@ -48,14 +48,15 @@ pub struct Read {
     pub included: Vec<PathBuf>,
 }
 
-/// Moves the files in keepalived's language out of the list.
+/// Removes the files in keepalived's language from the list and returns them.
 pub fn split(files: &mut Vec<NamedFile>) -> Vec<NamedFile> {
     let sections: Vec<&str> = parts::words().names().collect();
     let is = |file: &mut NamedFile| dialect::is_keepalived(&file.1, &sections);
     files.extract_if(.., is).collect()
 }
 
-/// Reads files of keepalived. Other queries to the system go through `outside`.
+/// Loads files of keepalived, and applies the options of the command line to the configuration.
+/// Files that they include, and other facts of the machine, come from `outside`.
 pub fn read(files: &[NamedFile], wishes: &AddressWishes, outside: &mut dyn Outside) -> Read {
     let mut sources = SourceMap::default();
     let ids: Vec<_> = files

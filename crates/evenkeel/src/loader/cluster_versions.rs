@@ -1,4 +1,5 @@
-//! Loading of versions of a cluster for its commands, with the sections of all parts.
+//! Loads and checks configuration versions of a cluster for the cluster commands, with the sections
+//! of all parts.
 
 use super::addresses::{self, AddressWishes};
 use super::file_set;

@@ -1,4 +1,5 @@
-//! Differences of a change, and those that need a restart, as text.
+//! Compares a new configuration version with the served one: renders the difference as text, and
+//! keeps the privileges of the running role, with a message for each change that needs a restart.
 
 use crate::parts;
 use command::user_name;
@@ -14,8 +15,9 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Returns the privileges of the role, which it cannot regain after dropping them, and the
-/// configured ones that it lacks.
+/// Returns the privileges for the new version, and messages about those that differ from the
+/// configured ones. After a start, user, group, root directory and capabilities stay those of the
+/// previous version, because a role cannot regain privileges.
 pub fn rights(wanted: Rights, previous: Option<&VersionPlan>) -> (Rights, Vec<String>) {
     let Some(previous) = previous else {
         return (wanted, Vec::new());
@@ -67,8 +69,8 @@ const CHANGED_INPUTS_MAX: usize = 8;
 
 const LINES_MAX: usize = 40;
 
-/// Returns the recording of the served version; None at the start, or if it is from another version
-/// of the program.
+/// Returns the recording of the served version. Returns None at the start, or if the recording
+/// cannot be decoded, for example because another release of the program wrote it.
 pub fn recording(before: Option<&OwnedFd>) -> Option<Recording> {
     let bytes = Zeroizing::new(memory::read(before?).ok()?);
     Recording::decode(&bytes).ok()
@@ -86,7 +88,7 @@ pub fn joined(proxy: String, mut lines: Vec<String>) -> String {
     lines.join("\n")
 }
 
-/// Returns the difference from the version that serves; empty at the start.
+/// Returns the difference between the served version and a new one; empty without a served version.
 pub fn words(before: Option<&Recording>, now: &Recording) -> String {
     before.map_or_else(String::new, |before| difference(before, now))
 }
@@ -109,7 +111,7 @@ fn difference(before: &Recording, now: &Recording) -> String {
         other: &new_named,
     };
     let mut vocabulary = parts::vocabulary();
-    // A message must not even contain the name of a key.
+    // Masks the words after `key`, too: a message must not even contain the name of a key file.
     vocabulary.secrets.push("key");
     let difference = compute(old, new, &vocabulary);
     if !difference.is_empty() {
@@ -128,8 +130,8 @@ fn difference(before: &Recording, now: &Recording) -> String {
     format!("no line changed; changed: {}{more}", named.join(", "))
 }
 
-/// Returns the referenced files, except those that are equal in the other version: they may be
-/// large.
+/// Returns the files that the configuration refers to, without those that are equal in the other
+/// version, which may be large. Secret files are represented by a hash.
 fn named(of: &Recording, other: &Recording) -> Vec<NamedFile> {
     let others: HashMap<&Path, Option<&[u8]>> = other.named().collect();
     let differ = of
@@ -137,7 +139,8 @@ fn named(of: &Recording, other: &Recording) -> Vec<NamedFile> {
         .filter(|(path, text)| others.get(path) != Some(text));
     let texts =
         differ.filter_map(|(path, text)| Some((path.display().to_string(), text?.to_vec())));
-    // Certificates and keys: only the fact that they differ.
+    // Adds a hash instead of the text of certificates and keys, so that only the fact of a change
+    // shows.
     let others: HashMap<&Path, u64> = other.secrets().collect();
     let secrets = of
         .secrets()
@@ -157,7 +160,7 @@ mod tests {
     #[test]
     fn privileges_stay_and_the_requested_ones_are_named() {
         let has = Rights {
-            // Nobody has it.
+            // The user ID belongs to no account.
             uid: Some(4_000_000_000),
             chroot: Some(b"/var/empty".to_vec()),
             ..Rights::default()

@@ -1,6 +1,6 @@
-//! Conversion between cluster versions and loads. A set of files is loaded without reading this
-//! machine's files. The files of a command line are loaded into a set that contains everything they
-//! name.
+//! Loads configuration versions of a cluster, and makes them. A set of files is loaded without
+//! reading this machine's files. In the other direction, the files of a command line are loaded and
+//! collected into a set together with all files that they name.
 
 use super::addresses::{self, AddressWishes};
 use crate::identity;
@@ -51,7 +51,7 @@ pub fn main_files(set: &FileSet) -> Vec<NamedFile> {
         .collect()
 }
 
-/// Loads files; every file that they name comes from the set.
+/// Loads configuration files of a set. Every file that they name comes from the set, too.
 pub fn load(
     set: &FileSet,
     files: Vec<NamedFile>,
@@ -81,7 +81,7 @@ pub fn load(
     site
 }
 
-/// Source of files; all other queries go to this machine.
+/// Provides files, directory listings and the host name; all other queries go to this machine.
 trait FileSetSource {
     fn host_name(&mut self, machine: &mut LocalMachine) -> String {
         machine.host_name()
@@ -92,7 +92,7 @@ trait FileSetSource {
     fn list(&mut self, machine: &mut LocalMachine, directory: &Path) -> io::Result<Vec<String>>;
 }
 
-/// This machine, but with the files of a set.
+/// Answers the queries of a load from this machine, except for files, which `files` provides.
 #[derive(Default)]
 struct WithFiles<F> {
     machine: LocalMachine,
@@ -133,7 +133,7 @@ impl<F: FileSetSource> Outside for WithFiles<F> {
 
     fn interface(&mut self, name: &str) -> Interface {
         match (self.machine.interface(name), &self.fallback) {
-            // The role waits for the interface.
+            // Reports a missing interface of an accepted version as unknown: the role waits for it.
             (Interface::Missing, Some(_)) => Interface::Unknown,
             (found, _) => found,
         }
@@ -141,7 +141,7 @@ impl<F: FileSetSource> Outside for WithFiles<F> {
 
     fn program(&mut self, path: &str, account: Option<&Account>) -> Program {
         match (self.machine.program(path, account), &self.fallback) {
-            // The role reports a script that it cannot run.
+            // Accepts a script that cannot be run in an accepted version: the role reports it.
             (Program::Missing | Program::NotExecutable, Some(fallback)) => {
                 fallback.record_missing(SystemQuery::File(PathBuf::from(path)), None);
                 Program::Unknown
@@ -170,7 +170,7 @@ impl<F: FileSetSource> Outside for WithFiles<F> {
     }
 }
 
-/// Returns this machine with the files of a set.
+/// Returns the environment of a load: the files of a set, and this machine for all other queries.
 pub fn outside(set: &FileSet, fallback: Option<Arc<Fallback>>) -> impl Outside {
     WithFiles {
         machine: LocalMachine::new(),
@@ -180,7 +180,8 @@ pub fn outside(set: &FileSet, fallback: Option<Arc<Fallback>>) -> impl Outside {
     }
 }
 
-/// Returns this machine with its own files. Names that do not resolve are recorded.
+/// Returns the environment of a load with the files of this machine. Host names that do not resolve
+/// are recorded in `names`.
 pub fn machine(names: Option<Arc<Fallback>>) -> impl Outside {
     WithFiles {
         machine: LocalMachine::new(),
@@ -274,9 +275,9 @@ pub enum CollectError {
     TooLarge,
 }
 
-/// Loads files of this machine, reports their diagnostics, and returns a set of them and
-/// of all files that they name. The caller sets its version, label and node. `options`
-/// name the node as which the files are loaded.
+/// Loads files of this machine, reports their diagnostics, and returns the set of these files and
+/// of all files that they name. The caller sets version, label and node of the set. `options` names
+/// the node for which the files are loaded.
 pub fn collect(
     paths: &[PathBuf],
     options: LoadOptions,
@@ -377,8 +378,8 @@ impl Gathering {
         Ok(())
     }
 
-    /// Keeps only entries that lead to a file of the version: other files in the directories are
-    /// not part of it.
+    /// Removes directory entries that lead to no file of the version: other files of the
+    /// directories are not part of it.
     fn finish(mut self) -> Result<FileSet, CollectError> {
         let directories: Vec<PathBuf> = self.listings.keys().map(PathBuf::from).collect();
         let files: Vec<&Path> = self
@@ -593,7 +594,7 @@ mod tests {
         assert!(refused.config.is_none());
         let told = render::concise(&refused.sources, &refused.diagnostics, true);
         assert!(told.contains("error[E1061]"), "{told}");
-        // A version that was accepted by an older program is served.
+        // Loads the same files as an accepted version, as an older program may have accepted them.
         let fallback = Arc::new(Fallback::new(Default::default(), std::time::Duration::ZERO));
         assert!(loaded(&set, Some(&fallback)).config.is_some());
     }

@@ -1,6 +1,7 @@
-//! Resources that this machine lacks for an accepted version of the cluster. The version is served
-//! without them, or with the result of an earlier load. Any other version is refused because of
-//! them.
+//! Decides how a load treats missing resources, such as unresolved host names, files and
+//! directories. An accepted version of the cluster is loaded without them, or with the results of
+//! an earlier load. A start from files continues without unresolved names. Other changes are
+//! refused because of them.
 
 use super::{LoadFailure, Wishes};
 use configuration::Recording;
@@ -18,17 +19,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const FOUND_BYTES_MAX: u64 = 4 << 20;
-/// Timeout for nameservers before anything is served.
+/// Time limit for nameservers when an accepted version is loaded and nothing is served yet.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Timeout at a start of files, without results of earlier loads.
+/// Time limit for nameservers at a start from files, which has no results of earlier loads.
 const START_PATIENCE: Duration = Duration::from_secs(20);
-/// Timeout when the version is served already, and its missing resources are looked up again.
+/// Time limit for nameservers when the version is served already, and missing resources are looked
+/// up again.
 const RETRY_PATIENCE: Duration = Duration::from_secs(20);
-/// Timeout of a load that an unresolved name may cause to be refused.
+/// Time limit for nameservers in a load that unresolved names refuse: in practice the resolver's
+/// own limits apply first.
 const FULL_PATIENCE: Duration = Duration::from_secs(3_600);
 
 impl Wishes {
-    /// Prepares the fallback for resources that this machine lacks. A check needs none.
+    /// Prepares the load for missing resources, by its kind. A check (`dry`) changes nothing: each
+    /// missing resource is an error.
     pub(super) fn find_without(&mut self, load: &Load, form: Form) {
         match (load.dry, load.accepted) {
             (true, _) => {}
@@ -37,10 +41,11 @@ impl Wishes {
         }
     }
 
-    /// Records names that do not resolve, so that they are looked up again. A start continues
-    /// without them, because a nameserver may start later than this machine, and so does a change
-    /// of a version that lacks some. Under the names of other programs, only permitted lines may
-    /// lack names.
+    /// Records host names that do not resolve, so that the supervisor looks them up again. A start
+    /// from files continues without them, because a nameserver may start later than this machine.
+    /// So does a change of a version that already lacks some. Under the names of other programs,
+    /// and for versions of a cluster, an unresolved name is an error except in lines that permit
+    /// it.
     fn note_names(&mut self, load: &Load, form: Form) {
         let lacks = |plan: &VersionPlan| plan.lacks.missing.iter().any(is_name);
         let is_start = load.previous.as_ref().is_none_or(lacks);
@@ -54,7 +59,7 @@ impl Wishes {
         self.fallback = Some(Arc::new(Fallback::of_names(patience)));
     }
 
-    /// Loads the accepted version even if this machine lacks something.
+    /// Makes the load continue in spite of missing resources, for an accepted version.
     fn go_on_without(&mut self, load: &Load) {
         let patience = if load.retries {
             RETRY_PATIENCE
@@ -77,9 +82,9 @@ impl Wishes {
     }
 }
 
-/// Returns whether the directory that a line names exists; true if none is named. For an accepted
-/// version, a missing directory is added to the missing resources. For any other version the caller
-/// detects it later.
+/// Returns false, and records the directory as missing, if the version is an accepted one and the
+/// directory does not exist. Otherwise returns true: for other versions, the caller detects a
+/// missing directory later.
 pub(super) fn has_directory(
     wishes: &Wishes,
     path: Option<&Path>,
@@ -101,8 +106,8 @@ fn is_name(missing: &Missing) -> bool {
     missing.kind == MissingKind::Name
 }
 
-/// Returns the unresolved names that a change adds to those of the served version. A mistake in a
-/// name is refused if there is a version to keep.
+/// Returns the unresolved names that the served version resolved, or none without a served version
+/// or for a cluster version. Such a name is probably a mistake, and the served version can be kept.
 fn new_names<'m>(load: &Load, missing: &'m [Missing]) -> Vec<&'m Missing> {
     let Some(before) = load.previous.as_ref().filter(|_| !load.set) else {
         return Vec::new();
@@ -175,7 +180,8 @@ fn describe(lack: &Lack) -> Missing {
     Missing { kind, what, why }
 }
 
-/// Returns why a file is missing for a version: it does not exist, or cannot be used.
+/// Returns the reason why a file cannot be used: missing, unreadable, no regular file, or not
+/// executable. For a readable file that is executable, the reason is the user's permission.
 fn fault_of(path: &Path) -> (MissingKind, String) {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -208,13 +214,13 @@ fn found(load: &Load) -> EarlierAnswers {
         .found
         .as_deref()
         .map(|path| Path::new(OsStr::from_bytes(path)));
-    // Without the file there are no earlier results.
+    // Starts without earlier results if the file cannot be read.
     path.map(|path| read(path).unwrap_or_default())
         .unwrap_or_default()
 }
 
-/// Stores what a load of a cluster version found, for a start without nameservers. A failure to
-/// write costs only that.
+/// Adds the results of a load of a cluster version to the stored ones, so that a start without
+/// nameservers can use them. A failure to write is ignored.
 pub(super) fn remember(load: &Load, recording: &Recording) {
     let Some(path) = load.found.as_deref().filter(|_| load.set && !load.dry) else {
         return;
@@ -312,7 +318,8 @@ mod tests {
         assert!(start.options.ignore_unresolved && !start.accepted);
         let fallback = start.fallback.expect("names are noted");
         assert!(!fallback.is_of_accepted());
-        // A cluster version that is not accepted yet, and another program's name.
+        // Neither a cluster version that is not accepted nor the name `haproxy` permits missing
+        // names.
         let set = Load {
             set: true,
             ..Load::default()

@@ -1,10 +1,6 @@
-//! The loader: a short-lived process with the initial privileges, one for the start and one for
-//! each change. It may read files, resolve names, open and bind. It parses user input, so that the
-//! supervisor need not.
-//!
-//! The loader passes its results (a plan, a bundle, descriptors) to the supervisor and ends. It
-//! serves no traffic, drops no privileges and changes nothing in service. Descriptors that the
-//! supervisor does not take are closed at its end.
+//! Runs the loader: a short-lived process with the initial privileges, one for the start and one
+//! for each change. The loader reads files, resolves names, and opens sockets. It parses user
+//! input, so that the supervisor need not.
 
 pub mod addresses;
 #[cfg(feature = "cluster")]
@@ -33,10 +29,10 @@ use std::time::Duration;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
-/// Parses the command line of a start.
+/// Translates the command line of a load request into the options of the load.
 pub type WishesOf = fn(&Load, &mut MessagePrinter) -> Result<Wishes, LoadFailure>;
 
-/// Options of the commands that load files on this machine.
+/// Returns the options for loading files of this machine, for commands and for the loader.
 pub fn load_options() -> configuration::LoadOptions {
     configuration::LoadOptions {
         resolve_names: true,
@@ -49,7 +45,7 @@ pub fn load_options() -> configuration::LoadOptions {
 pub fn main(mut channel: Channel, wishes: WishesOf) -> ExitCode {
     match work(&mut channel, wishes) {
         Ok(()) => ExitCode::SUCCESS,
-        // The supervisor has gone or is another one, so there is no receiver.
+        // Reports nothing: the supervisor that requested the load has gone.
         Err(_) => ExitCode::FAILURE,
     }
 }
@@ -57,7 +53,7 @@ pub fn main(mut channel: Channel, wishes: WishesOf) -> ExitCode {
 fn work(channel: &mut Channel, wishes: WishesOf) -> Result<(), ChannelError> {
     let (load, descriptors) = entry::first(channel, first)?;
     if load.previous.is_some() {
-        // The process has one thread yet; later threads inherit the priority.
+        // Lowers the priority while the process has one thread: later threads inherit it.
         process::lower_thread_priority();
     }
     let _operation = tracing::error_span!(target: "loader", "load", op = %load.operation).entered();
@@ -119,7 +115,7 @@ fn voice(load: &Load) -> MessagePrinter {
     voice
 }
 
-/// Reason why there is no version. The diagnostics were reported already.
+/// Result of a failed load, for the supervisor. Its diagnostics were printed already.
 #[derive(Debug)]
 pub struct LoadFailure(pub NotLoaded);
 

@@ -1,6 +1,6 @@
-//! Refuses a cluster version in which no node has anything to run: a truncated file, or one for
-//! another purpose. Accepting it would end every service. The network is not queried: the nodes are
-//! those that lines name.
+//! Finds cluster versions in which no node has anything to run, so that the loader refuses them: a
+//! truncated file, or one for another purpose. Accepting it would end every service. The nodes are
+//! those that the lines name; no member is queried.
 
 use super::addresses;
 use super::file_set;
@@ -14,8 +14,9 @@ const NOTHING: &str = "nothing to run on any node: the files have no listener (`
     farm, boot network or console. All services would end, so nothing was changed. Check that the files are complete; to end all \
     services, stop the nodes (`systemctl stop evenkeel-cluster`)";
 
-/// Returns why no node of the cluster would run anything of this version; None if one would. `site`
-/// is the version as this node loads it, `runs` whether this node runs something now.
+/// Returns the message that no node of the cluster would run anything of this version; None if a
+/// node would, or if that is unclear. `site` is the version as this node loads it; `runs` is true
+/// if this node runs something now.
 pub(super) fn anywhere(
     set: &FileSet,
     options: &LoadOptions,
@@ -28,7 +29,7 @@ pub(super) fn anywhere(
     }
     let section = ConfigSection::read(set, &file_set::grammar(set));
     if !runs && !section.follow.is_empty() {
-        // The first version may only name the repository that contains the rest.
+        // Accepts a first version that only names the repository which contains the rest.
         return None;
     }
     let nodes = site.proxy.recording.nodes().into_iter();
@@ -51,7 +52,7 @@ pub(super) fn anywhere(
     (!elsewhere).then_some(NOTHING)
 }
 
-/// Returns whether there is something to run. Files with errors may contain something.
+/// Returns true if the version has listeners or roles. Files with errors count as having some.
 fn has_some(site: &LoadedParts) -> bool {
     let listens = site
         .proxy
@@ -61,7 +62,8 @@ fn has_some(site: &LoadedParts) -> bool {
     listens || !site.running(&Payloads::new()).is_empty()
 }
 
-/// Returns whether conditions (`.if`) choose lines: on other machines they may choose others.
+/// Returns true if a main file contains `.if`: on other machines the condition may choose other
+/// lines.
 fn depends_on_conditions(set: &FileSet) -> bool {
     let mains = set.files.iter().filter(|file| file.main);
     mains

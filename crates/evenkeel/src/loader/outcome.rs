@@ -1,4 +1,5 @@
-//! Result of a loader for the supervisor.
+//! Defines the result of a load, and sends it to the supervisor: a built version with its
+//! descriptors, or the reason why there is none.
 
 use super::LoadFailure;
 use part::channel::{Channel, ChannelError};
@@ -9,13 +10,13 @@ use proxy::takeover::state::TakenState;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// A version that a role can load.
+/// Configuration version that a role can load, with its open sockets.
 pub struct BuiltVersion {
     pub plan: VersionPlan,
     pub bundle: OwnedFd,
     /// Listeners, statistics sockets, log sockets.
     pub descriptors: Vec<OwnedFd>,
-    /// The state of the previous process, if that is Evenkeel.
+    /// State of the HAProxy-style predecessor process (`-x`, `-sf`), if that process is Evenkeel.
     pub state: Option<TakenState>,
 }
 

@@ -1,6 +1,6 @@
-//! Roles that clean up after earlier processes on this machine: a running guest, an address in the
-//! kernel. Its section may have been removed while no process ran. The configuration then has
-//! nothing for the role that would end it.
+//! Finds roles that must run only to clean up what earlier processes left on this machine, such as
+//! a running guest or an address in the kernel. Their sections were removed from the files while no
+//! process ran, so the version itself does not need these roles.
 
 use crate::parts::{LoadedParts, Payloads, RolePayload};
 use configuration::Rest;
@@ -39,7 +39,7 @@ pub(super) fn running(
     })
 }
 
-/// Returns the state that the last process of a role stored; None if there is none.
+/// Returns the state that the last process of a role stored; None without a readable file.
 fn stored_state(load: &Load, part: &str) -> Option<Vec<u8>> {
     let path = Path::new(OsStr::from_bytes(load.states.get(part)?));
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

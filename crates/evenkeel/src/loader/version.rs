@@ -1,4 +1,5 @@
-//! Builds a version from a command line: reads and loads files, reports diagnostics, opens sockets.
+//! Builds a configuration version for a load request: reads and loads files, reports diagnostics,
+//! compares the version with the served one, opens or inherits sockets, and writes the bundle.
 
 #[cfg(feature = "cluster")]
 use super::nothing;
@@ -30,15 +31,16 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Limit of descriptors that a role has for one listener: the accepting one, one for a new
+/// Descriptors that a role may have open for one listener: the accepting one, one for a new
 /// supervisor, and one of a pending change.
 const DESCRIPTORS_A_LISTENER: usize = 3;
 
 const NOT_READ: &str = "no difference: a member serves the accepted version of the cluster. To apply changed files of \
      this machine, also renewed certificates: `evenkeel config apply FILE… -m MESSAGE`";
 
-/// Builds a version, or reports why there is none. For a change, the descriptors are the bundle and
-/// the sockets of the served version. Otherwise they are sockets of an unknown role.
+/// Builds a version, or reports why that fails. For a change, `descriptors` are the bundle and the
+/// sockets of the served version. At a start they are sockets of a role whose version is unknown,
+/// or none. For a cluster version, the first one is its set of files.
 pub fn make(
     load: &Load,
     mut wishes: Wishes,
@@ -131,7 +133,7 @@ fn as_before(load: &Load, wishes: &Wishes, loaded: &Loaded, voice: &MessagePrint
     refusal
 }
 
-/// Returns a hash of the files' contents, in either language.
+/// Returns a hash of the loaded files in HAProxy's and keepalived's language.
 fn content(wishes: &Wishes, loaded: &Loaded) -> u64 {
     let mut hasher = DefaultHasher::new();
     let proxy = loaded.recording.content(&loaded.watched.states);
@@ -139,16 +141,16 @@ fn content(wishes: &Wishes, loaded: &Loaded) -> u64 {
     hasher.finish()
 }
 
-/// Returns whether a load for missing resources found edited files. Nobody has requested these, and
-/// they may still be incomplete.
+/// Returns true if a load that only retries missing resources found edited files. No user requested
+/// to load these, and they may be incomplete.
 fn is_edited(load: &Load, content: u64) -> bool {
     let previous = load.previous.as_ref();
     let differs = previous.is_some_and(|plan| plan.content != content);
     load.retries && !load.set && differs
 }
 
-/// Warns about missing resources, and about certificates that expire soon. Returns false if a load
-/// for missing resources found the same ones missing.
+/// Warns about missing resources, and about certificates that expire soon. Returns false, and warns
+/// about nothing, if a load that retries missing resources misses the same ones.
 fn warn_of_missing(load: &Load, made: &BuiltVersion, voice: &mut MessagePrinter) -> bool {
     let plan = &made.plan;
     let before = load.previous.as_ref().filter(|_| load.retries);
@@ -159,7 +161,7 @@ fn warn_of_missing(load: &Load, made: &BuiltVersion, voice: &mut MessagePrinter)
         let warnings = certificates::warnings(&plan.certificates, tls::certified::now_s());
         warnings.for_each(|told| voice.warning(&told.message));
     }
-    // Under another program's name the lines have their own warnings.
+    // Warns only under our own name: otherwise the lines have warnings of their own.
     if voice.form() == Form::Own {
         plan.lacks
             .missing
@@ -169,15 +171,15 @@ fn warn_of_missing(load: &Load, made: &BuiltVersion, voice: &mut MessagePrinter)
     true
 }
 
-/// Contents of the previous version, received from the supervisor.
+/// Recording, role inputs and sockets of the served version, received from the supervisor.
 struct Before {
     recording: Option<Recording>,
     payloads: Payloads,
     sockets: Vec<OwnedFd>,
 }
 
-/// Returns the payloads of the roles of the previous version, if known: the last
-/// descriptors.
+/// Removes the role inputs of the previous version from the end of the descriptors, and returns the
+/// readable ones.
 fn payloads(previous: Option<&VersionPlan>, descriptors: &mut Vec<OwnedFd>) -> Payloads {
     let parts = previous.map_or(&[][..], |plan| &plan.parts);
     let mut all = Payloads::new();
@@ -230,7 +232,6 @@ fn build(
         running,
         mut differences,
     } = parts;
-    // A member of a cluster may have nothing to serve.
     let mut config = judge(loaded, wishes, load.set || !running.is_empty(), voice)?;
     process::apply_plan(&mut config, &wishes.plan);
     let serves = serves(&config, load.set || !running.is_empty(), voice.form());
@@ -298,19 +299,19 @@ fn build(
     Ok(made)
 }
 
-/// Returns whether the configuration contains something for a proxy. If `others` is true, that is
-/// optional.
+/// Returns whether a proxy role is started. Under our own name a proxy without listeners is started
+/// only if nothing else (`others`) runs.
 fn serves(config: &Config, others: bool, form: Form) -> bool {
     match form {
         Form::Own => config.listens() || !others,
-        // A HAProxy worker needs only the socket to its master.
+        // Starts a worker even without listeners, as HAProxy does.
         Form::Haproxy => true,
         Form::Keepalived => false,
     }
 }
 
-/// Returns the resources that no other instance on this machine may use. Above the limit the last
-/// are dropped, so the most important come first.
+/// Returns the resources that this instance claims on this machine. Those of the parts come first,
+/// because the supervisor drops the last ones above its limit.
 fn resources(running: &[RolePayload], proxy: Option<&Config>) -> Vec<Resource> {
     let parts = running.iter().flat_map(|one| &one.given.resources);
     let listeners = proxy.into_iter().flat_map(listener::addresses);
@@ -405,7 +406,10 @@ fn open(
     })
 }
 
-/// Reports the diagnostics, and returns the configuration of files that are not refused.
+/// Reports the diagnostics and returns the configuration.
+///
+/// # Errors
+/// Fails for files with errors, for warnings under `zero-warning`, and if nothing would run.
 fn judge(
     loaded: &mut Loaded,
     wishes: &Wishes,
@@ -421,7 +425,6 @@ fn judge(
         Form::Own | Form::Keepalived => loaded.diagnostics.warnings(),
         Form::Haproxy => loaded.warning_count(),
     };
-    // An accepted version is served in spite of missing resources.
     let zero_warning = asked && warnings > 0 && !wishes.accepted;
     voice.quiet |= loaded.quiet && !wishes.verbose;
     voice.diagnostics(
@@ -445,7 +448,7 @@ fn judge(
 
 fn told(voice: &mut MessagePrinter, error: StartError) -> LoadFailure {
     match (voice.form(), error) {
-        // Each failed listener was reported; HAProxy adds a summary.
+        // Prints no summary under our own name: each failed listener was reported.
         (Form::Own, StartError::Listeners) => {}
         (Form::Own, StartError::NothingListens) => {
             voice.alert(
@@ -458,7 +461,7 @@ fn told(voice: &mut MessagePrinter, error: StartError) -> LoadFailure {
     LoadFailure::default()
 }
 
-/// Returns the previous process for a start. The supervisor signals it later.
+/// Returns the process to replace at a start (`-x`, `-sf`, `-st`). The supervisor signals it later.
 fn before_us(load: &Load) -> before::Before {
     before::Before {
         socket: load.before.socket.clone().map(OsString::from_vec),
@@ -478,7 +481,7 @@ fn inherit(previous: Option<&VersionPlan>, descriptors: Vec<OwnedFd>) -> Inherit
     for (place, fd) in descriptors.into_iter().take(sockets).enumerate() {
         let number = numbered.iter().find(|(at, _)| *at as usize == place);
         let number = number.and_then(|(_, number)| i32::try_from(*number).ok());
-        // A socket that is no longer usable is closed, and opened again.
+        // Closes a socket that is no longer usable; the loader opens it again.
         let _ = match number {
             Some(number) => inherited.add_tagged(fd, number),
             None => inherited.add(fd),
@@ -487,8 +490,8 @@ fn inherit(previous: Option<&VersionPlan>, descriptors: Vec<OwnedFd>) -> Inherit
     inherited
 }
 
-/// Returns the indices and numbers of sockets that were passed by number, among those that are
-/// open.
+/// Returns the index among the open sockets and the descriptor number of each socket that the file
+/// names by number (`fd@`). `left_out` are the indices of sockets that are not open.
 fn numbered(config: &Config, left_out: &[u32]) -> Vec<(u32, u32)> {
     let tags = listener::tags(config).chain(operations::tags(config));
     let open = (0..)
@@ -500,7 +503,7 @@ fn numbered(config: &Config, left_out: &[u32]) -> Vec<(u32, u32)> {
         .collect()
 }
 
-/// Collects all descriptors in the order that a role expects.
+/// Collects all descriptors in the order that a role expects: listeners, statistics sockets, logs.
 fn collect(
     listening: &[Listening],
     sockets: &[OperationsSocket],
@@ -517,8 +520,8 @@ fn collect(
     Ok(all)
 }
 
-/// Returns user and group of the programs for external checks; a configured user applies to them,
-/// too.
+/// Returns the user and group for the programs of external checks, or None if the file configures a
+/// user or group, which then apply to these programs, too.
 fn programs_account(config: &Config, form: Form) -> Option<(u32, u32)> {
     let identity = confinement::identity_for(&config.global, confinement::StartedAs::now(), form);
     let is_default = identity.uid_origin == confinement::IdentityOrigin::Default

@@ -1,7 +1,8 @@
-//! Files that are reloaded after changes (`watch`): the paths of a version's files, including
-//! symbolic links, and whether they have changed.
+//! Finds the paths that must be watched for `watch`, so that changed files cause a reload: those of
+//! a version's files, including symbolic links on the way. For a load after a change, the module
+//! chooses which text of the configuration is loaded.
 //!
-//! The module watches nothing. The supervisor does, which in turn reads no files.
+//! The module watches nothing. The supervisor does, and reads no files.
 
 use super::LoadFailure;
 use super::wishes::Wishes;
@@ -18,8 +19,9 @@ use std::path::{Component, Path, PathBuf};
 /// Limit of symbolic links in one path, as in the kernel.
 const LINKS_MAX: usize = 40;
 
-/// Reads the configuration. If only referenced files are watched and one of them changed, the
-/// served text of the configuration is used: an unfinished edit of it must not be loaded.
+/// Reads the configuration files. After a change of a watched file, if only referenced files are
+/// watched, the served text of the proxy's files is loaded instead: an unfinished edit must not be
+/// loaded.
 pub fn read(
     load: &Load,
     before: Option<&Recording>,
@@ -31,8 +33,8 @@ pub fn read(
         && load.watched
         && watch.is_some_and(|watch| !watch.configuration)
     {
-        // The split between the languages is known only after reading; for the proxy's files the
-        // served text counts.
+        // Reads all files to split them by language, then replaces those of the proxy by the served
+        // text.
         wishes.read(voice)?;
         let files = before.files.iter();
         wishes.files = files
@@ -53,7 +55,7 @@ pub fn files_to_watch(
     wishes: &Wishes,
     voice: &mut MessagePrinter,
 ) -> Option<Watch> {
-    // A cluster version changes only through another version.
+    // Returns None for a cluster version, whose files never change.
     let wish = loaded.watched.setting.filter(|_| wishes.set.is_none())?;
     let mut watch = Watch {
         delay_ms: wish.delay_ms,
@@ -69,8 +71,9 @@ pub fn files_to_watch(
     Some(watch)
 }
 
-/// Builds the refusal, with the paths to watch until a version loads. They include the files that
-/// the refused version names, by the `watch` line of the served version.
+/// Builds the result of a failed load, with the paths to watch until a version loads. They include
+/// the files that the refused version names, if it was loaded. Without a watched served version
+/// there are none.
 pub fn refused(
     load: &Load,
     wishes: &Wishes,
@@ -132,11 +135,11 @@ fn places(configuration: bool, wishes: &Wishes, loaded: Option<&Loaded>) -> Vec<
 #[derive(Default)]
 struct Interest {
     names: BTreeSet<OsString>,
-    /// The command line names the directory for its configuration files.
+    /// The configuration is all `.cfg` files of this directory, which the command line names.
     listed: bool,
     /// Every file in the directory counts, even a new one.
     every: bool,
-    /// Only a referenced file is in the directory, and none of the configuration.
+    /// The directory contains only referenced files, and no configuration file.
     only_named: bool,
 }
 
@@ -148,9 +151,9 @@ struct WatchedDirectories {
 }
 
 impl WatchedDirectories {
-    /// Follows a path as the kernel does. Every name whose change redirects the path is watched:
-    /// links, the last component, and the first missing one. Plain directories are watched
-    /// themselves.
+    /// Adds the directories to watch for a path, which is followed as the kernel follows it. In
+    /// each, the names are watched whose change redirects the path: links, the last component, and
+    /// the first missing one. If the path is a directory, its `.cfg` files are watched.
     fn add(&mut self, path: &Path) {
         let Ok(path) = std::path::absolute(path) else {
             return;
@@ -192,7 +195,7 @@ impl WatchedDirectories {
 
     /// Adds a directory of which a line loads all files, as `crt` does.
     fn add_all_of(&mut self, path: &Path) {
-        // The link's target; the path to it was added with its name.
+        // Watches the target of a link; the path to the target was added by its name.
         if let Ok(path) = std::fs::canonicalize(path)
             && path.is_dir()
         {
@@ -208,8 +211,8 @@ impl WatchedDirectories {
         self.known.entry(at.to_owned()).or_insert(new)
     }
 
-    /// Groups the files by directory, those of the configuration first: above the limit, the last
-    /// are dropped.
+    /// Returns the directories to watch. Those with configuration files come first, because the
+    /// last ones are dropped above the limit.
     fn into_directories(self) -> Vec<WatchedDirectory> {
         let mut known: Vec<(PathBuf, Interest)> = self.known.into_iter().collect();
         known.sort_by_key(|(_, place)| place.only_named);

@@ -1,4 +1,5 @@
-//! Options of a load, independent of the program's command line.
+//! Holds the options of a load, independent of the personality's command line, and reads and loads
+//! the files by them.
 
 use super::LoadFailure;
 use super::addresses::{self, AddressWishes};
@@ -34,21 +35,23 @@ pub struct Wishes {
     pub dump: bool,
     /// `-V`: ignore `quiet` of a file.
     pub verbose: bool,
-    /// The version was accepted: it is served without what this machine lacks.
+    /// The cluster accepted the version: missing resources of this machine are no errors.
     pub accepted: bool,
-    /// Fallback for resources that this machine lacks, with a record of them; None for a check.
+    /// Results of earlier loads for missing resources, and a record of these; None for a check.
     pub fallback: Option<Arc<Fallback>>,
     pub address_content: u64,
 }
 
 impl Wishes {
-    /// Reads keepalived's files and reports diagnostics; None without such files.
+    /// Loads keepalived's files and reports their diagnostics. Returns None if there are no such
+    /// files.
     pub fn read_addresses(
         &mut self,
         voice: &mut MessagePrinter,
     ) -> Result<Option<Config>, LoadFailure> {
         if self.address_files.is_empty() {
-            // keepalived, too, accepts a file without lines, which does nothing.
+            // Uses an empty configuration under keepalived's name, which accepts files without
+            // lines.
             return Ok((voice.form() == Form::Keepalived).then(Config::default));
         }
         let read = match &self.set {
@@ -88,7 +91,8 @@ impl Wishes {
         }
     }
 
-    /// Reads the files, from the cluster version if there is one.
+    /// Reads the configuration files, from the cluster version if there is one, and splits them by
+    /// language.
     pub fn read(&mut self, voice: &mut MessagePrinter) -> Result<(), LoadFailure> {
         if let Some(set) = &self.set {
             self.files = file_set::main_files(set);

@@ -24,8 +24,8 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
     ("<script>", "\"/bin/true -pmArKer7Q\""),
 ];
 
-/// Arguments that sound like secrets and are none: keys of maps, tables and logs, tokens of
-/// messages, headers that authenticate.
+/// Names of arguments that sound like secrets and are none: keys of maps, tables and logs, tokens
+/// of messages, options, and groups.
 const NO_SECRETS: &[&str] = &["key", "key fmt", "token", "bind option", "option", "group"];
 
 const LINES: &[(&str, &str)] = &[
@@ -193,7 +193,8 @@ const MISSPELT: &[(&str, &str)] = &[
     ),
 ];
 
-/// Returns section and line of every place for a marker, including those of the keyword tables.
+/// Returns lines that contain the marker, each with its section: for each keyword row with a secret
+/// argument, and the fixed lines of this file.
 fn places() -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = Vec::new();
     for row in documented().iter().filter(|row| row.built) {
@@ -203,7 +204,7 @@ fn places() -> Vec<(String, String)> {
             if !row.syntax.contains(name) || row.syntax.contains(&format!("path {name}")) {
                 continue;
             }
-            // All alternatives in one line: every one of them has to be masked.
+            // Puts all alternatives of the syntax into one line: each must be masked.
             let line = row.syntax.replace(name, value);
             let line = line.replace(['[', ']', '{', '}', '|', '…'], " ");
             let line = line.replace(['<', '>'], "");
@@ -321,7 +322,7 @@ fn no_diagnostic_shows_a_secret_of_its_line_or_of_the_next() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Lines that name a list with secrets under an ordinary name.
+/// Lines that compare secrets with a list whose file name reveals nothing.
 const LIST_LINES: &[&str] = &[
     "acl a req.hdr(authorization) -m str -f /lists/ordinary",
     "acl a req.cook(session) -f /lists/ordinary",

@@ -1,5 +1,5 @@
-//! Tests of the connection between two copies with certificates of the cluster: which peers are
-//! accepted, and that frames arrive as they were sent.
+//! Tests of the replication connection between two volume roles with cluster certificates: which
+//! peers are accepted, when a connection is revoked, and that frames arrive as they were sent.
 
 use crate::trusted::{RoleCredentials, trusted};
 use cluster::authority::{Authority, PartCredentials, Trust};
@@ -71,7 +71,7 @@ impl Receiver for ConnectionRecorder {
     }
 }
 
-/// A node that listens or connects until it is dropped.
+/// Node whose threads listen or connect until the value is dropped.
 struct VolumeTestNode {
     side: Arc<ConnectionRecorder>,
     registry: Arc<Registry>,
@@ -171,8 +171,8 @@ fn credentials(authority: &Authority, me: u64, members: &[(u64, &str)]) -> PartC
 
 const BOTH: &[(u64, &str)] = &[(1, "alpha"), (2, "beta")];
 
-/// Returns a link by the nodes' addresses, at a port that is free on every address. This machine
-/// lacks those addresses, so it listens on all of its own.
+/// Returns a link between the nodes' addresses, at a port that is free on every address. This
+/// machine has none of those addresses, so the link listens on all of its own.
 fn cable(is_plain: bool) -> ReplicationLink {
     ReplicationLink {
         ends: None,
@@ -208,7 +208,7 @@ fn two_nodes_connect_and_exchange_frames() {
     let mut sent = 0;
     let mut came = 0;
     let mut incoming = VecDeque::new();
-    // In both directions at once: replies arrive while more is sent.
+    // Sends in both directions at once: replies arrive while further frames are sent.
     let mut answers = VecDeque::new();
     let arrives = || {
         while sent < FRAMES && sent < came + 8 {
@@ -429,7 +429,7 @@ fn strangers_in_all_slots_do_not_block_the_nodes() {
         let beta = beta.listens(&cable);
         let to = SocketAddr::new(address("beta"), cable.port);
         assert!(eventually(SOON, || stranger(to).is_some()));
-        // Silent connections, and a new one for each that is closed.
+        // Opens silent connections, and replaces each that is closed.
         let ends = Arc::new(AtomicBool::new(false));
         let ending = Arc::clone(&ends);
         let crowd = std::thread::spawn(move || {

@@ -1,5 +1,6 @@
-//! A healthy node considers itself healthy after any upgrade of the binary and any killed
-//! supervisor, proxy or address role, in every order.
+//! Tests that a healthy node keeps its full priority for virtual addresses after upgrades of the
+//! binary and after killed supervisors, proxies and address roles, in every order; and that a node
+//! whose proxy or farm fails loses it.
 
 use crate::addresses::{AddressFixture, VIP, address_roles, end};
 use crate::harness::{CommandOutput, PATIENCE, evenkeel};

@@ -1,5 +1,5 @@
-//! The address role under its supervisor: its life cycle, its status, and the state of the
-//! addresses when processes die, change and stop.
+//! Tests of the address role under its supervisor: its life cycle, its status, adoption and
+//! upgrade, and the kernel's addresses when processes die, change and stop.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, lives, passes, roles_of};
@@ -130,7 +130,7 @@ fn killed_supervisor_leaves_the_role_to_the_next() {
     first.signal(Signal::SIGKILL);
     assert!(eventually(PATIENCE, || !lives(first.pid.as_raw())));
     assert!(bed.has(VIP) && lives(roles[0]));
-    // The current content of the file is loaded.
+    // Changes the file, which the next supervisor loads.
     let other = "10.0.0.19";
     let both = keepalived(150, VIP).replace("/24\n", &format!("/24\n {other}/24\n"));
     bed.scratch.write("k.conf", &both).unwrap();
@@ -350,7 +350,7 @@ fn replaced_program_gets_its_own_role_and_the_address_stays() {
     let bed = AddressFixture::new("address-upgrade");
     let program = bed.scratch.path().join("evenkeel");
     let copy = |to: &Path| {
-        // Copied by another process: a parallel test may inherit a descriptor for writing.
+        // Copies by another process: a parallel test may inherit a descriptor for writing.
         let copied = Command::new("cp").args([evenkeel(), to]).status();
         assert!(copied.unwrap().success());
     };
@@ -446,7 +446,7 @@ fn an_orphan_whose_part_the_files_no_longer_have_is_adopted_and_ends() {
     }
 }
 
-/// Listens where an orphaned address role would, and sends invalid bytes.
+/// Script that listens at the path of an orphaned address role, and sends invalid bytes.
 const FOREIGN: &str = "\
 import os, socket, sys, time
 directory, file = sys.argv[1:]

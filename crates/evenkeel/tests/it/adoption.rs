@@ -1,5 +1,5 @@
-//! A new supervisor after the previous one was killed: there is no second role, no connection is
-//! lost, and everything works as before.
+//! Tests of a supervisor that starts after another one was killed: it adopts the running roles,
+//! starts no second role, and loses no connection.
 
 use crate::harness::{PATIENCE, evenkeel, run};
 use crate::supervised::{
@@ -17,7 +17,7 @@ fn free() -> u16 {
     free_port().unwrap()
 }
 
-/// Returns the roles that serve with the files of a directory, under any supervisor.
+/// Returns the proxy roles that serve files of a directory, under any supervisor.
 fn roles(directory: &Path) -> Vec<i32> {
     let is_role = |pid: &i32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -26,7 +26,7 @@ fn roles(directory: &Path) -> Vec<i32> {
     roles_of(directory).into_iter().filter(is_role).collect()
 }
 
-/// Kills the supervisor and checks that its process has ended.
+/// Kills the supervisor, waits for its end, and returns the process ID of its proxy role.
 fn kill_supervisor(supervised: &Supervised) -> i32 {
     let role = supervised.role().unwrap();
     supervised.signal(Signal::SIGKILL);
@@ -328,7 +328,7 @@ fn removed_runtime_directory_is_restored() {
     std::fs::remove_dir_all(&runtime).unwrap();
     let found = || first.reload().code() == Some(0);
     assert!(eventually(PATIENCE, found));
-    // A cleaner that keeps the directory.
+    // Removes only the files, as a cleaner does that keeps the directory.
     for entry in std::fs::read_dir(&runtime).unwrap() {
         std::fs::remove_file(entry.unwrap().path()).unwrap();
     }

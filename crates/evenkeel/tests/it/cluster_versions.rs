@@ -1,5 +1,5 @@
-//! A cluster member: the version that it serves, its candidate versions, and the version in service
-//! after its processes have died.
+//! Tests of a cluster member with a scripted control role: which version it serves, its candidate
+//! versions, and the version in service after its processes have died.
 
 use crate::control::{MemberFixture, version};
 use crate::harness::{PATIENCE, evenkeel, run};
@@ -180,7 +180,7 @@ fn candidate_ends_with_the_control_role_unless_accepted() {
     assert!(control.serve(&two, true).0 && answers(port, "two"));
     dies(&control);
     assert!(answers(port, "one"));
-    // Also when it dies before it learns that its version is served.
+    // Repeats this with a control role that dies before it learns that its version is served.
     let mut control = member.control();
     let asked = SupervisorMessage::Serve {
         trial: true,
@@ -416,7 +416,7 @@ fn address_follows_its_lease_and_takeover_ends_a_candidate() {
         says("one"),
         "the accepted version serves what was taken over"
     );
-    // The owner may try a version again.
+    // The owner serves another candidate.
     let (good, words) = control.serve(&version(3, &text("three")), true);
     assert!(good && says("three") && has(), "{words}");
     let role = supervised.children().into_iter().find(|pid| {

@@ -1,4 +1,4 @@
-//! The subcommands of our own personality.
+//! Tests of the subcommands of `evenkeel`: their output, exit codes and files.
 
 use crate::harness::{Bench, CommandOutput, evenkeel, run};
 

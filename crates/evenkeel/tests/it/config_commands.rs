@@ -1,5 +1,5 @@
-//! `evenkeel config` with a scripted control role: the requests that it receives, the output of the
-//! commands, and their exit codes.
+//! Tests of `evenkeel config` with a scripted control role: the requests that the role receives,
+//! the output of the commands, and their exit codes.
 
 use crate::harness::{CommandOutput, evenkeel, finish, start_with};
 use cluster::command::{Judging, Proposal, VersionId, VersionOrigin};
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 struct Cluster {
     versions: Vec<(VersionRecord, FileSet)>,
     applied: Vec<Apply>,
-    /// Result of the next version; None: the request is refused without one.
+    /// Result of the next proposed version; None: the proposal is refused.
     next: Option<RolloutStage>,
     asked: Vec<String>,
 }
@@ -119,7 +119,7 @@ impl Cluster {
     }
 }
 
-/// Returns the status of this machine, alpha, and of beta.
+/// Returns a cluster status as JSON, with the members alpha (this machine) and beta.
 fn status() -> String {
     let member = |id: u64, name: &str| {
         serde_json::json!({
@@ -202,7 +202,7 @@ fn text(maxconn: u32) -> String {
     )
 }
 
-/// Builds another author's version of the same files.
+/// Builds a version of the same files, as another author would propose it.
 fn others(path: &str, maxconn: u32) -> FileSet {
     FileSet {
         files: vec![SetFile {

@@ -1,5 +1,5 @@
-//! A control role that a test plays: the supervisor starts this binary as the control role, which
-//! hands its channel over to the test and does nothing else. Also a machine that is a cluster
+//! Provides a control role that a test plays: the supervisor starts the test binary as the control
+//! role, which hands its channel over to the test. Also provides a machine that is a cluster
 //! member.
 
 use crate::harness::{PATIENCE, evenkeel};
@@ -25,7 +25,7 @@ use std::path::PathBuf;
 const PLACE: &str = "EVENKEEL_TEST_CONTROL";
 const PACKET_BYTES_MAX: usize = 128 * 1024;
 
-/// Runs before the test harness, which would parse the arguments.
+/// Registers [`before_main`] to run before the test harness, which would parse the arguments.
 #[used]
 // SAFETY: the section holds pointers to functions like this one, which the C library
 // calls before main.
@@ -242,7 +242,7 @@ fn bytes_of(file: &OwnedFd) -> Vec<u8> {
     bytes
 }
 
-/// A version of one file.
+/// Returns a configuration version with one main file.
 pub fn version(number: u64, text: &str) -> FileSet {
     FileSet {
         version: cluster::command::VersionId(number),

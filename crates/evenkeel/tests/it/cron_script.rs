@@ -1,4 +1,4 @@
-//! A configuration in Mercurial with a cron job, as users have it today: the job pulls new
+//! Tests a configuration in Mercurial with a cron job, as users have it today: the job pulls new
 //! changesets, updates the files, and reloads.
 
 use crate::harness::{Bench, run};

@@ -1,4 +1,5 @@
-//! `evenkeel demo --platform`: a cluster in namespaces, its console, its menu, and its end.
+//! Tests of `evenkeel demo --platform`: a cluster in namespaces, its console, the faults of its
+//! menu, and a complete cleanup at its end.
 
 use crate::harness::{PATIENCE, evenkeel};
 use lab::tls::{TlsClient, TlsOffer};
@@ -44,7 +45,7 @@ impl Demo {
         }
     }
 
-    /// Waits for a line with these words.
+    /// Waits until the demo prints a line that contains these words, and returns it.
     #[track_caller]
     fn line(&mut self, words: &str) -> String {
         loop {
@@ -80,7 +81,7 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        // After a failed test: ends the demo and everything that it started.
+        // Kills the demo after a failed test; its guard process ends everything that it started.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -136,7 +137,7 @@ fn the_platform_demo_shows_its_console_injects_faults_and_leaves_nothing() {
         let output = curl.arg(format!("https://{address}/api/v1/act")).output();
         String::from_utf8(output.unwrap().stdout).unwrap()
     };
-    // The console shows the report after its next poll.
+    // Repeats the action until the console has polled the report that offers it.
     let mut said = String::new();
     let cuts = || {
         said = order("link", "alpha to beta", "cut");

@@ -1,5 +1,5 @@
-//! A new supervisor trusts an orphaned role only for its sockets. A compromised role cannot choose
-//! the user of the next role, nor the path or content of a file that is written.
+//! Tests that a new supervisor trusts an orphaned role only for its sockets: a compromised role
+//! cannot choose the user of the next role, nor the path or content of a written file.
 
 use crate::harness::{PATIENCE, evenkeel};
 use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes, roles_of};
@@ -19,7 +19,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Set for the process of a test that plays a role.
+/// Environment variable for the test process that plays a role: the path of its directory.
 const PLAYS: &str = "EVENKEEL_TEST_ROLE";
 
 struct UntrustedRoleFixture {
@@ -62,7 +62,7 @@ impl UntrustedRoleFixture {
         (first, role)
     }
 
-    /// Returns the path of the stored version.
+    /// Returns the path of the file in which the supervisor stores its version.
     fn kept(&self) -> PathBuf {
         let entries = std::fs::read_dir(self.path("runtime")).unwrap().flatten();
         let mut paths = entries.map(|entry| entry.path());
@@ -203,7 +203,7 @@ fn compromised_role_chooses_no_path_privileges_or_bundle() {
     let second = Supervised::run(&bed.scratch, "a.cfg");
     let asked = || bed.path("asked").exists();
     assert!(eventually(PATIENCE, asked), "it was found and asked");
-    // At the latest when the compromised role has ended, a role of ours serves the files.
+    // After the end of the compromised role, a role of ours serves the files.
     let _ = role.kill();
     role.wait().unwrap();
     assert!(answers(bed.port, "one"));
@@ -321,7 +321,7 @@ fn signalled_adopted_role_ends_its_supervisor() {
         assert!(Client::new(bed.port).is_none());
         let other = || roles_of(bed.scratch.path()).is_empty();
         assert!(eventually(PATIENCE, other));
-        // The same for a signal to a child.
+        // Repeats this with a role that is a child of its supervisor.
         let third = Supervised::start(evenkeel(), bed.scratch.path(), ["run", "-f", "a.cfg"]);
         assert!(answers(bed.port, "one"));
         kill(Pid::from_raw(third.role().unwrap()), signal).unwrap();

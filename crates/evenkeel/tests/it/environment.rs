@@ -65,7 +65,7 @@ fn proxy_gets_only_the_variables_named_in_its_file() {
     let asked = ask(&scratch.path().join("s"), "show env");
     assert!(asked.contains("STAGE=test\n"), "{asked}");
     assert!(!asked.contains(SECRET), "{asked}");
-    // The next role has no more of them.
+    // The restarted role gets the same variables.
     let first = supervised.role().unwrap();
     crate::addresses::end(first);
     let next = || supervised.role().filter(|role| *role != first);

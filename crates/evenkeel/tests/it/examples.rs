@@ -1,4 +1,5 @@
-//! Every configuration of `examples/` loads without a warning.
+//! Tests that every configuration of `examples/` is formatted and loads without a warning, also in
+//! HAProxy where HAProxy has its sections.
 
 use crate::harness::{Bench, evenkeel, run};
 use std::path::Path;
@@ -18,8 +19,7 @@ fn every_example_loads_without_a_warning_here_and_in_haproxy() {
         }
         seen += 1;
         let name = path.to_str().unwrap();
-        // Configurations of a pair are for machines of other names, and HAProxy lacks their
-        // sections.
+        // Does not resolve names for a pair of machines, whose sections HAProxy lacks as well.
         let text = std::fs::read_to_string(&path).unwrap();
         let has = |section: &str| text.contains(&format!("\n{section} "));
         let pair = has("virtual-ip") || has("guest");

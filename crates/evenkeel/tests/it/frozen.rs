@@ -1,5 +1,5 @@
-//! Frozen roles are replaced, dead roles are replaced quickly, and the commands of operators are
-//! handled while other connections are silent.
+//! Tests that frozen roles are replaced, that dead roles are replaced quickly, and that commands of
+//! operators work while other connections are silent.
 
 use crate::addresses::{AddressFixture, VIP, address_roles, end};
 use crate::harness::{PATIENCE, evenkeel, run};
@@ -59,11 +59,11 @@ fn frozen_address_role_is_restarted_and_owns_the_address() {
     assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
 }
 
-/// Longer than the permitted delay of a poll of the supervisor.
+/// Time for which the supervisor is suspended: longer than the permitted delay of a poll.
 const STANDS: Duration = Duration::from_millis(4_200);
 
-/// Delays every poll of the supervisor, as on a busy machine, until the process has ended. Returns
-/// whether it did.
+/// Delays every poll of the supervisor, as on a busy machine, until the frozen process has ended.
+/// Returns false if the process has not ended after 20 polls.
 fn ends_under_a_late(supervised: &Supervised, frozen: i32) -> bool {
     for _ in 0..20 {
         supervised.signal(Signal::SIGSTOP);

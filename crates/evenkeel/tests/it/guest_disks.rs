@@ -1,5 +1,6 @@
-//! The disks of guests from outside: snapshots of one moment, restores, templates, clones, and the
-//! remains of a removed guest. The tests use the real QEMU; the guests have no operating system.
+//! Tests of commands for the disks of guests: consistent snapshots, restores, templates, clones,
+//! and the remains of a removed guest. The tests use the real QEMU; the guests have no operating
+//! system.
 
 use crate::harness::PATIENCE;
 use crate::volume_snapshots::Xfs;
@@ -112,7 +113,7 @@ fn takes(bed: &VolumeFixture, xfs: &Xfs) -> String {
     assert!(bed.good(&["guest", "show", "mail"]).contains(&line));
     bed.good(&["guest", "snapshot", "mail", "--remove", second.trim_end()]);
     assert_eq!(xfs.snapshots(), files);
-    // A removed part of the snapshot.
+    // Removes a part of the snapshot, which is then listed as incomplete.
     let data = xfs.0.join(&files[0]);
     let aside = xfs.0.join("aside");
     std::fs::rename(&data, &aside).unwrap();
@@ -153,7 +154,7 @@ fn restores(bed: &VolumeFixture, stamp: &str) {
         .split_once("the state before is snapshot ")
         .unwrap();
     let before = &before[..16];
-    // Back again, although the guest is stopped already.
+    // Restores the state before, with a guest that is stopped already.
     bed.good(&["guest", "restore", "mail", before, "--yes"]);
     bed.qemu_io("mail", &["read -P 0xaa 0 4M"]);
     bed.qemu_io("mail-data", &["read -P 0xbb 0 4M"]);

@@ -1,4 +1,5 @@
-//! `-c`, `-cc`, `-v` and refused command lines, compared with the real HAProxy.
+//! Tests of `-c`, `-cc`, `-v` and refused command lines under the name `haproxy`, compared with the
+//! real HAProxy.
 
 use crate::harness::Bench;
 

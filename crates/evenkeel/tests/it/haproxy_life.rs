@@ -1,5 +1,5 @@
-//! A serving process from start to end: the background, the PID file, signals, addresses that are
-//! already in use.
+//! Tests of a serving process under the name `haproxy` from start to end: the background, the PID
+//! file, signals, and addresses that are already in use.
 
 use crate::harness::{Bench, PATIENCE, finish, start};
 use lab::{eventually, free_port};
@@ -20,7 +20,7 @@ fn serves(port: u16) -> bool {
     stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.")
 }
 
-/// A background process, ended on drop.
+/// Process in the background, which is killed on drop.
 struct Background(Pid);
 
 impl Background {

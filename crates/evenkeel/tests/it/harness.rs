@@ -1,4 +1,4 @@
-//! Starts the binary under a name, with a timeout, and reads its output.
+//! Starts the binary under any name with a time limit, and returns its exit code and output.
 
 use lab::ScratchDirectory;
 use std::ffi::OsStr;
@@ -59,7 +59,7 @@ impl Bench {
         self.scratch.write(name, text).unwrap()
     }
 
-    /// Writes a file that listens on this port.
+    /// Writes a configuration that listens on this port, and returns its path.
     pub fn listening(&self, port: u16, global: &str) -> PathBuf {
         self.file("listening.cfg", &listening(port, global))
     }
@@ -142,7 +142,7 @@ pub fn start_with<A: AsRef<OsStr>>(
         .current_dir(directory)
         .env_remove("NO_COLOR")
         .env_remove("COLUMNS")
-        // Supervisors of other tests must not be found.
+        // Isolates the runtime directory, so that supervisors of other tests are not found.
         .env("EVENKEEL_RUNTIME_DIRECTORY", directory.join("runtime"))
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
@@ -176,7 +176,7 @@ pub fn finish(mut child: Child) -> CommandOutput {
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    // A stream that a background process keeps open would block the join.
+    // Fails early: a stream that a background process keeps open would block the join.
     assert!(
         lab::eventually(PATIENCE, || reader.is_finished()),
         "a standard stream stays open"

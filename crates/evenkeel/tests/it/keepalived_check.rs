@@ -1,5 +1,5 @@
-//! The command line under the name `keepalived`: output and exit codes, compared with the real
-//! keepalived if that is installed.
+//! Tests of the command line under the name `keepalived`: its output and exit codes, compared with
+//! the real keepalived if that is installed.
 
 use crate::harness::{CommandOutput, evenkeel, run};
 use lab::{Lab, LabHost, ScratchDirectory};

@@ -1,6 +1,6 @@
-//! Private keys: no file that a process writes or holds open contains their bytes. The role forgets
-//! their text, and signs with them as an unprivileged user in an empty root directory. Their files
-//! are reported and watched.
+//! Tests of private keys: no file that a process writes or holds open contains their bytes, the
+//! role wipes their text and signs with them as an unprivileged user in an empty root directory,
+//! and changes of their files are detected.
 
 use crate::harness::{Bench, PATIENCE, evenkeel, run};
 use crate::supervised::Supervised;
@@ -13,7 +13,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Returns the searched text: a line of the key.
+/// Returns a line of the PEM text of the key, which the tests search for.
 fn needle(issued: &Issued) -> Vec<u8> {
     let line = issued.key_pem.lines().nth(2).unwrap();
     line.as_bytes().to_vec()
@@ -51,7 +51,7 @@ fn files_below(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns how often a text occurs in the memory of a process; None without access.
+/// Returns how often a text occurs in the writable memory of a process; None without access.
 fn in_memory(pid: i32, needle: &[u8]) -> Option<usize> {
     let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
@@ -66,7 +66,7 @@ fn in_memory(pid: i32, needle: &[u8]) -> Option<usize> {
         let from = u64::from_str_radix(from, 16).ok()?;
         let to = u64::from_str_radix(to, 16).ok()?;
         let mut bytes = vec![0; usize::try_from(to - from).ok()?];
-        // Unreadable pages belong to the kernel.
+        // Skips pages that cannot be read, such as those of the kernel.
         if memory.read_exact_at(&mut bytes, from).is_ok() {
             found += memchr::memmem::find_iter(&bytes, needle).count();
         }
@@ -104,7 +104,7 @@ fn no_file_or_memory_contains_a_private_key() {
     bed.write("", &bed.usual(), "");
     let supervised = bed.run();
     assert_no_key(&bed, &supervised, &keys);
-    // A new key, and one in a file of its own.
+    // Adds a second key in the certificate's file, and one in a file of its own.
     let second = bed.issue("second.pem", KeyKind::EcdsaP384);
     bed.scratch
         .write("beside.pem", second.full_chain())
@@ -159,7 +159,7 @@ fn keys_of_both_kinds_sign_as_nobody_in_an_empty_root() {
         }
         // A system call that seccomp does not permit would end the process.
         assert_eq!(supervised.role(), Some(role), "the role died");
-        // A change brings keys into the empty root directory, too.
+        // Reloads with another key, which must work in the empty root directory, too.
         bed.issue("site.pem", KeyKind::Ecdsa);
         let outcome = supervised.reload();
         assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);

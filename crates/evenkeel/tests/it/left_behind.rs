@@ -1,5 +1,5 @@
-//! Remains of killed processes whose section was removed while no process ran: the next start
-//! cleans them up. The tests use the real QEMU; the guests have no operating system.
+//! Tests that a start cleans up after killed processes whose section was removed while no process
+//! ran. The tests use the real QEMU; the guests have no operating system.
 
 use crate::harness::PATIENCE;
 use crate::supervised::Supervised;
@@ -33,9 +33,10 @@ impl Drop for Qemu {
     }
 }
 
-/// Kills the supervisor, with all roles or without them.
+/// Kills the supervisor, with all roles or without them. Returns it if its roles still run, since
+/// they keep its standard error open.
 fn kill_all(supervised: Supervised, with_roles: bool) -> Option<Supervised> {
-    // A supervisor that runs could restart a killed role before it is killed itself.
+    // Suspends the supervisor, which could restart a killed role before it is killed itself.
     supervised.signal(Signal::SIGSTOP);
     for pid in supervised.children().into_iter().filter(|_| with_roles) {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -45,7 +46,6 @@ fn kill_all(supervised: Supervised, with_roles: bool) -> Option<Supervised> {
         supervised.finish();
         return None;
     }
-    // The roles keep its standard error open.
     Some(supervised)
 }
 
@@ -62,7 +62,8 @@ fn listen() -> String {
     )
 }
 
-/// Serves a guest with a volume, and kills all but its QEMU, or the supervisor only.
+/// Serves a guest with a volume, then kills the supervisor, and with `with_roles` all roles too.
+/// The QEMU of the guest continues to run.
 fn left(bed: &VolumeFixture, with_roles: bool) -> (Qemu, Option<Supervised>) {
     bed.write(&[bed.section("mail", "64m"), guest("mail", "mail")]);
     bed.create("mail");
@@ -90,7 +91,7 @@ fn guest_without_a_section_is_shut_down_by_the_next_start() {
     for (rest, with_roles) in [(true, true), (false, true), (true, false)] {
         let bed = VolumeFixture::new();
         let (qemu, _former) = left(&bed, with_roles);
-        // Either with the volume only, or with nothing but the listener.
+        // Starts with a file that has only the volume, or only a listener.
         bed.write(&if rest {
             vec![bed.section("mail", "64m")]
         } else {

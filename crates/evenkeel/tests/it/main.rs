@@ -1,5 +1,5 @@
-//! The built binary from outside: command lines, exit codes, messages and the life of its
-//! processes, compared with the real HAProxy if that is installed.
+//! Runs the built binary in tests: command lines, exit codes, messages and the life of its
+//! processes, compared with the real HAProxy and keepalived if those are installed.
 
 mod address_health;
 mod addresses;

@@ -1,5 +1,5 @@
-//! The master socket (`-S`), compared with the real one, and the notifications to a service manager
-//! (`-Ws`, `evenkeel run`).
+//! Tests of the master socket (`-S`), compared with HAProxy's, and of the notifications to a
+//! service manager (`-Ws`, `evenkeel run`).
 
 use crate::harness::{Bench, PATIENCE, evenkeel, oracle_path, run};
 use crate::supervised::{Supervised, answers, children_of, get, origin, passes};
@@ -13,14 +13,14 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
-/// Opens a session whose responses are read until the end.
+/// Opens a session at the socket, with a time limit for reads.
 fn connect(path: &Path) -> UnixStream {
     let stream = UnixStream::connect(path).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
-/// Sends the text, closes the sending side, and reads the response.
+/// Sends the text and reads the response until the socket is closed.
 fn ask(path: &Path, text: &str) -> String {
     try_ask(path, text).unwrap()
 }
@@ -55,7 +55,7 @@ struct Master {
     sockets: [std::path::PathBuf; 3],
 }
 
-/// HAProxy's language level, with the version of this program.
+/// Version in responses: HAProxy's language level, with the version of this program.
 const OWN_VERSION: &str = concat!("3.4.0-evenkeel-", env!("CARGO_PKG_VERSION"));
 
 impl Master {
@@ -79,8 +79,8 @@ impl Master {
         assert!(answers(port, "one"));
         let up = || UnixStream::connect(&sockets[2]).is_ok();
         assert!(eventually(PATIENCE, up));
-        // The real master executes itself again before it serves its socket. Earlier connections
-        // are refused or closed.
+        // Waits for a complete response: the real master executes itself again before it serves its
+        // socket, and refuses or closes earlier connections.
         assert!(eventually(PATIENCE, || {
             try_ask(&sockets[0], "@1 show version\n").is_ok_and(|said| said.ends_with("\n\n"))
         }));
@@ -381,7 +381,7 @@ fn silent_and_slow_sessions_block_nobody() {
     // The session requests far more than it reads.
     let line = "help;".repeat(500) + "help\n";
     while slow.write_all(line.as_bytes()).is_ok() {}
-    // A session that does not read takes no processor time.
+    // Checks that a session which does not read takes no processor time.
     let before = ticks(master.supervised.pid);
     lab::sleep_in_test(Duration::from_millis(500), "its processor time is measured");
     assert!(ticks(master.supervised.pid) - before < 10);
@@ -496,7 +496,8 @@ fn service_manager_is_notified() {
         let ready = |version: u32| {
             format!("READY=1\nMAINPID={pid}\nSTATUS=serving version {version} with 1 listener")
         };
-        // A start on a busy machine takes longer than the interval of the watchdog.
+        // Ignores earlier messages: a start on a busy machine takes longer than the watchdog's
+        // interval.
         let begun = ready(1) + "\nERRNO=0";
         assert_eq!(heard_beginning(&manager, "READY"), begun);
         assert_eq!(heard_beginning(&manager, "WATCHDOG"), "WATCHDOG=1");

@@ -1,5 +1,5 @@
-//! The systemd units of `packaging`: systemd accepts their lines, and the program behaves as
-//! systemd expects.
+//! Tests of the systemd units and other files of `packaging`: systemd accepts the units, their
+//! commands start, reload and end the program, and their restrictions permit what the roles need.
 
 use crate::harness::{Bench, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, answers, origin, passes};
@@ -26,7 +26,7 @@ fn unit(name: &str) -> PathBuf {
     PathBuf::from(root).join(name)
 }
 
-/// A unit: every line `KEY=VALUE`, in their order.
+/// Lines `KEY=VALUE` of a unit, in their order.
 struct Unit(Vec<(String, String)>);
 
 impl Unit {
@@ -60,7 +60,7 @@ impl Unit {
     }
 }
 
-/// Splits a command into words, as systemd does.
+/// Splits a command of a unit into words and expands variables, as systemd does.
 fn words(command: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
     let mut words = Vec::new();
     for word in command.split(' ') {
@@ -186,7 +186,7 @@ fn systemd_finds_nothing_to_complain_about() {
     }
 }
 
-/// Row of a directive, and the check whether its value leaves the roles what they need.
+/// Returns true if a value of a directive permits what the roles need.
 type Needs = fn(&str) -> bool;
 
 #[test]
@@ -212,7 +212,8 @@ fn each_protection_of_a_platform_leaves_every_role_what_it_needs() {
                     .all(|one| value.split(' ').any(|family| family == *one))
             },
         ),
-        // The directives below hide devices that roles need: KVM, disks of volumes, the watchdog.
+        // The following directives hide devices that roles need: KVM, disks of volumes, the
+        // watchdog.
         ("devices", "PrivateDevices", |value| value == "no"),
         ("devices", "ProtectClock", |value| value == "no"),
     ];

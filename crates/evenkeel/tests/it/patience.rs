@@ -1,4 +1,5 @@
-//! Reloads that take too long, and reloads whose caller no longer waits.
+//! Tests that a reload whose loader hangs is killed, and that a reload is cancelled when no caller
+//! waits for it any more.
 
 use crate::harness::{PATIENCE, evenkeel, start};
 use crate::supervised::{Client, Supervised, answers, get, origin, passes};
@@ -34,7 +35,7 @@ impl SlowLoaderFixture {
         }
     }
 
-    /// Replaces the pipe with a file.
+    /// Replaces the pipe with a configuration file whose server responds with this name.
     fn serve(&self, name: &'static str) {
         let text = passes("", &[self.port], origin(name));
         std::fs::remove_file(self.scratch.path().join("a.cfg")).unwrap();

@@ -1,5 +1,5 @@
-//! The remaining privileges of a serving process, and that they suffice: servers and logs of every
-//! kind, operators, signals, a soft stop.
+//! Tests of the privileges that a serving process keeps, and that they suffice: for servers and
+//! logs of every kind, operators, signals, and a soft stop.
 
 use crate::harness::{Bench, PATIENCE, evenkeel, finish, run, start};
 use crate::supervised::Supervised;
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
-/// Large enough to fill every buffer on its way.
+/// Bytes of a response: enough to fill every buffer between server and client.
 const BODY: usize = 3 << 20;
 const NOBODY: &str = "65534";
 
@@ -26,7 +26,8 @@ fn answer(mut stream: impl Read + Write) {
     let _ = stream.write_all(&vec![b'x'; BODY]);
 }
 
-/// Starts a server on TCP and one on a Unix socket, which end with the test.
+/// Starts a server on TCP and one on a Unix socket, and returns the TCP address. Their threads run
+/// until the process ends.
 fn servers(unix: &Path) -> std::net::SocketAddr {
     let (tcp, unix) = (
         TcpListener::bind("127.0.0.1:0").unwrap(),
@@ -102,7 +103,7 @@ fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
 }
 
-/// Serves with every kind of connection that a proxy makes, and checks it from outside.
+/// Runs a proxy with every kind of server and log, and checks its privileges and its service.
 fn serves_confined(bench: &Bench, arguments: &[&str], program: &Path, global: &str, user: &str) {
     let path = |name: &str| bench.scratch.path().join(name);
     let (stats, app, log) = (path("stats"), path("app"), path("log"));
@@ -185,7 +186,7 @@ fn process_that_keeps_its_user_has_no_privileges() {
     }
 }
 
-/// Writes a file with a TCP server only, and returns the port.
+/// Writes a configuration with a TCP server only, and returns the port of the proxy.
 fn bench_text_without_unix(bench: &Bench) -> u16 {
     let server = servers(&bench.scratch.path().join("unused"));
     let port = free_port().unwrap();

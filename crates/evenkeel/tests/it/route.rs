@@ -1,5 +1,5 @@
-//! `evenkeel route` from outside: where a request would go, compared with what the program does
-//! with the same request.
+//! Tests of `evenkeel route`: its prediction of where a request goes, its reasons and its errors,
+//! and that the running proxy does the same.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
 use crate::supervised::Supervised;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-/// Configuration with most lines that can decide.
+/// Configuration with most kinds of lines that can decide where a request goes.
 const SHOP: &str = "\
 global
     maxconn 100
@@ -257,7 +257,7 @@ const DECISIONS: &[Row] = &[
         0,
         &["=> the proxy replies 500 Internal Server Error: by a.cfg:17"],
     ),
-    // The connection comes from a load balancer.
+    // Address of a client, and of a load balancer through which it connects.
     (
         &["http://shop:9001/", "--src", "203.0.113.9"],
         0,
@@ -268,7 +268,7 @@ const DECISIONS: &[Row] = &[
         3,
         &["by more.cfg:3"],
     ),
-    // Listeners of one address family each.
+    // Selects a listener by the address family of the URL or of the client.
     (&["http://shop:9002/"], 0, &["=> server app/"]),
     (&["http://192.0.2.7:9002/"], 0, &["=> server app/"]),
     (&["http://[2001:db8::7]:9002/"], 0, &["=> server static/"]),
@@ -277,7 +277,7 @@ const DECISIONS: &[Row] = &[
         0,
         &["=> server static/"],
     ),
-    // A Unix socket has no addresses.
+    // A connection at a Unix socket has no IP addresses.
     (
         &["http://shop/", "--frontend", "unix"],
         0,
@@ -311,7 +311,7 @@ const DECISIONS: &[Row] = &[
         0,
         &["=> the proxy replies 403"],
     ),
-    // Rules of HAProxy 1.x.
+    // Rules with the syntax of HAProxy 1.x.
     (
         &["http://shop:9004/img/a"],
         0,
@@ -498,7 +498,6 @@ fn deciding_rule_is_shown_after_any_number_of_rules() {
     ));
 }
 
-/// The actual result is the predicted one.
 #[test]
 fn route_agrees_with_the_running_proxy() {
     let scratch = ScratchDirectory::new().unwrap();

@@ -1,5 +1,5 @@
-//! `evenkeel route --live`: where a request would go in a running instance, which the query does
-//! not change.
+//! Tests of `evenkeel route --live`: the prediction uses the state of a running instance, which the
+//! query does not change.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, origin};
@@ -96,7 +96,7 @@ impl Live {
         stream.read_to_end(&mut reply).unwrap();
     }
 
-    /// `evenkeel route` with words before the URL of a path.
+    /// Runs `evenkeel route` with these words, and the URL of a path at the end.
     fn route(&self, words: &[&str], path: &str) -> CommandOutput {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let all = ["route"].iter().chain(words).copied();
@@ -178,7 +178,7 @@ fn entries_of_stick_tables_decide_and_the_running_instance_is_not_changed() {
     };
     assert!(eventually(PATIENCE, counted));
     let show = || {
-        // Without the sessions of the statistics sockets, and without times.
+        // Compares without times and without the sessions of statistics sockets.
         let rows = live.api("show stat");
         let columns = |row: &str| {
             row.split(',')
@@ -204,7 +204,7 @@ fn entries_of_stick_tables_decide_and_the_running_instance_is_not_changed() {
         live.goes("/rarely", 0, &["=> server app/"]);
     }
     assert_eq!(show(), before);
-    // A large table is queried by key.
+    // Adds so many entries that the table is queried by key.
     let mut lines = String::new();
     for n in 0..10_001 {
         lines += &format!("set table seen key /{n} data.gpc0 1;");

@@ -1,5 +1,6 @@
-//! A second instance on one machine: refused on a node of a cluster. Elsewhere two instances share
-//! no listener, address, guest or volume. HAProxy's name may be started twice.
+//! Tests of a second instance on one machine: a node of a cluster must be the only instance.
+//! Elsewhere two instances share no listener, address, guest or volume, except under HAProxy's
+//! name.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, run, run_with};
 use crate::supervised::{Supervised, answers, lives, origin, passes, roles_of};
@@ -7,7 +8,8 @@ use lab::{ScratchDirectory, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// A machine with the state of a node, and a file that could be served without the cluster.
+/// Machine with the state directory of a node, and a configuration file that runs without a
+/// cluster.
 struct ClusterMachineFixture {
     scratch: ScratchDirectory,
     port: u16,
@@ -56,10 +58,11 @@ impl ClusterMachineFixture {
         node
     }
 
-    /// Checks that a start is refused, whatever its runtime directory.
+    /// Checks that a start is refused with a reason, with this runtime directory and with another
+    /// one.
     fn is_refused(&self, words: &[&str], reason: &str) {
         for outcome in [self.run(words), self.run_elsewhere(words)] {
-            // keepalived reports a start that it refuses in its log alone.
+            // Requires no message of keepalived, which writes it to its log only.
             let said = outcome.stderr.contains(reason) || words[0] == "keepalived";
             assert!(said, "{words:?}: {}", outcome.stderr);
             assert_ne!(outcome.code(), Some(0), "{words:?}: {}", outcome.stderr);
@@ -99,7 +102,7 @@ fn node_of_a_cluster_refuses_second_instances() {
     let refused = machine.run(&NODE);
     let reason = "already serves these files";
     assert!(refused.stderr.contains(reason), "{}", refused.stderr);
-    // Without a usable runtime directory as well.
+    // Repeats this without a usable runtime directory.
     let nowhere = [("EVENKEEL_RUNTIME_DIRECTORY", "/proc/none")];
     for words in [&FILE[..], &["haproxy", "-db", "-f", "a.cfg"]] {
         let refused = run_with(evenkeel(), machine.scratch.path(), words, &nowhere);
@@ -137,7 +140,7 @@ fn cluster_node_refuses_to_start_beside_an_instance() {
     machine.is_refused(&NODE, reason);
     kill(Pid::from_raw(role), Signal::SIGTERM).unwrap();
     assert!(eventually(PATIENCE, || !lives(role)));
-    // Neither a single process, in the background or not, nor a master may run beside a node.
+    // Starts a background process without a supervisor, which also counts as an instance.
     let started = machine.run(&["haproxy", "-D", "-p", "h.pid", "-f", "a.cfg"]);
     assert_eq!(started.code(), Some(0), "{}", started.stderr);
     machine.is_refused(&NODE, reason);

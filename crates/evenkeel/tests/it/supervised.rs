@@ -1,5 +1,5 @@
-//! A supervisor under test. The processes that it started are found by their parent, and end with
-//! it whatever a test does.
+//! Runs a supervisor for tests, finds the processes that it started by their parent, and kills them
+//! when the value is dropped. Also provides clients, servers and configurations for these tests.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, finish, run, start_with};
 use lab::{ScratchDirectory, eventually, free_port};
@@ -14,14 +14,14 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
-/// Capacity of a pipe: limit of the standard error that is read.
+/// Capacity of a pipe in bytes, the most of standard error that is compared.
 const SAID_MAX: usize = 64 * 1024;
 
 pub struct Supervised {
     child: Option<Child>,
     pub pid: Pid,
     directory: PathBuf,
-    /// Every process that was seen as its descendant.
+    /// Process IDs of all children that the tests have seen.
     seen: RefCell<BTreeSet<i32>>,
 }
 
@@ -50,12 +50,12 @@ impl Supervised {
         }
     }
 
-    /// `evenkeel run` of a file.
+    /// Starts `evenkeel run` with a file of the directory.
     pub fn run(scratch: &ScratchDirectory, file: &str) -> Supervised {
         Supervised::start(evenkeel(), scratch.path(), ["run", "-f", file])
     }
 
-    /// The processes that it started and that live.
+    /// Returns the live children of the supervisor.
     pub fn children(&self) -> Vec<i32> {
         let children = children_of(self.pid);
         self.seen.borrow_mut().extend(&children);
@@ -70,24 +70,24 @@ impl Supervised {
         self.children().into_iter().find(is_role)
     }
 
-    /// Returns whether it has started processes, and signals reach it.
     pub fn reads_signals(&self) -> bool {
         reads_signals(self.pid)
     }
 
-    /// Returns whether its standard error contains a text so far, without consuming it.
+    /// Returns whether standard error of the supervisor contains a text so far, without consuming
+    /// it.
     pub fn has_said(&self, words: &str) -> bool {
         self.times_said(words) > 0
     }
 
-    /// Returns how often its standard error contains a text, without consuming it.
+    /// Returns how often standard error of the supervisor contains a text, without consuming it.
     pub fn times_said(&self, words: &str) -> usize {
         let stderr = self.child.as_ref().and_then(|child| child.stderr.as_ref());
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let copied = stderr.map(|stderr| tee(stderr, &writer, SAID_MAX, SpliceFlags::NONBLOCK));
         drop(writer);
         let mut said = String::new();
-        // Without a copied byte the pipe is empty.
+        // Returns zero if no byte was copied.
         let read = std::fs::File::from(reader).read_to_string(&mut said);
         match (copied, read) {
             (Some(Ok(_)), Ok(_)) => said.matches(words).count(),
@@ -115,7 +115,7 @@ impl Supervised {
         self.finish()
     }
 
-    /// Returns the number of files that it left in its runtime directory.
+    /// Returns the number of files in the runtime directory.
     pub fn left_behind(directory: &Path) -> usize {
         std::fs::read_dir(directory.join("runtime")).map_or(0, Iterator::count)
     }
@@ -138,7 +138,7 @@ impl Drop for Supervised {
         for pid in self.seen.borrow().iter().filter(|pid| is_ours(**pid)) {
             let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
         }
-        // After a failure no process remains, whatever its parent is.
+        // Kills all processes of the directory after a failed test, whatever their parents are.
         if failed {
             for pid in roles_of(&self.directory) {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -147,20 +147,20 @@ impl Drop for Supervised {
     }
 }
 
-/// Reads what a stream contains without waiting.
+/// Returns the available text of a stream without waiting for more.
 fn said_so_far(stream: std::process::ChildStderr) -> String {
     let _ = rustix::io::ioctl_fionbio(&stream, true);
     let (mut stream, mut said) = (stream, Vec::new());
-    // Fails if the stream is still open; the available text was read before.
+    // Ignores the error of a stream that is still open; the available text was read before.
     let _ = stream.read_to_end(&mut said);
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// Returns whether a process reads signals. HAProxy's master blocks signals until it waits for
-/// them, and loses one that arrives before its event loop; ours reads them from its start.
+/// Returns whether a process has started others, and handles signals. HAProxy's master blocks
+/// signals until its event loop runs, and loses earlier ones; ours handles them from its start.
 pub fn reads_signals(pid: Pid) -> bool {
     let wait = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-    // A kernel may hide where a process waits; a running process waits nowhere.
+    // The kernel may hide where a process waits; a running process waits nowhere.
     let sleeps = |status: &str| status.contains("State:\tS");
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
@@ -171,7 +171,7 @@ pub fn reads_signals(pid: Pid) -> bool {
     !children_of(pid).is_empty() && (is_ours || (blocks_none && in_its_loop))
 }
 
-/// Returns whether the process is still ours: the kernel may have reused its number.
+/// Returns whether the process has a title of ours: the kernel may have reused the process ID.
 fn is_ours(pid: i32) -> bool {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     line.starts_with(b"evenkeel: ")
@@ -207,17 +207,17 @@ pub fn children_of(pid: Pid) -> Vec<i32> {
     processes().filter(child).collect()
 }
 
-/// Returns whether a process runs; a process without a waiting parent remains as a zombie.
+/// Returns whether a process runs. A zombie, whose parent has not waited for it, does not.
 pub fn lives(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let rest = stat.rsplit(") ").next().unwrap_or_default();
-    // The first thread of a killed process may end before others, which still hold its sockets.
+    // Counts a zombie with further threads as running: these still hold its sockets.
     let threads = rest.split(' ').nth(17);
     let is_zombie = rest.starts_with('Z') && matches!(threads, Some("0" | "1"));
     !rest.is_empty() && !is_zombie
 }
 
-/// Starts a server that responds to every request with its name.
+/// Starts a server that responds to every request with this text, and returns its port.
 pub fn origin(name: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -254,7 +254,7 @@ fn head(stream: &mut TcpStream) -> Option<String> {
     String::from_utf8(head).ok()
 }
 
-/// A client with one connection.
+/// HTTP client with one persistent connection.
 pub struct Client(TcpStream);
 
 impl Client {
@@ -264,7 +264,7 @@ impl Client {
         Some(Client(stream))
     }
 
-    /// Returns the body of a response; None if the connection has none.
+    /// Sends a request and returns the body of the response; None after any error.
     pub fn get(&mut self) -> Option<String> {
         self.0
             .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -278,12 +278,12 @@ impl Client {
     }
 }
 
-/// Returns the response on a new connection.
+/// Returns the body of the response on a new connection.
 pub fn get(port: u16) -> Option<String> {
     Client::new(port)?.get()
 }
 
-/// Waits until a request at this port gets this response.
+/// Waits until a request at this port gets this body, and returns false at the time limit.
 pub fn answers(port: u16, body: &str) -> bool {
     eventually(PATIENCE, || get(port).as_deref() == Some(body))
 }

@@ -1,5 +1,5 @@
-//! `evenkeel run`: the processes that it starts, changes in service, deaths, and that nothing
-//! remains.
+//! Tests of `evenkeel run`: reloads, deaths of processes, stops, privileges of the roles, and that
+//! no process or file remains.
 
 use crate::harness::{PATIENCE, evenkeel, run};
 use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes, serving_one};
@@ -167,7 +167,7 @@ fn a_proxy_whose_supervisor_is_killed_serves_on() {
 #[test]
 fn second_instance_of_the_same_files_is_refused() {
     let (scratch, _port, supervised) = serving_one();
-    // Two sockets, their lists, the version, and the events.
+    // Waits for six files: two sockets, their lists, the version, and the events.
     assert!(eventually(PATIENCE, || Supervised::left_behind(
         scratch.path()
     ) == 6));
@@ -272,7 +272,7 @@ fn proxy_serves_without_a_runtime_directory() {
     );
 }
 
-/// Returns the user and the root directory of a process.
+/// Returns the lines of a process's user and groups, and its root directory.
 fn confined(pid: i32) -> (Vec<String>, String) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let ids = |name: &str| {

@@ -1,5 +1,5 @@
-//! `haproxy -W`, compared with the real one: signals, exit codes, messages that scripts search for,
-//! the PID file, the background.
+//! Tests of `haproxy -W`, compared with the real HAProxy: signals, exit codes, messages that
+//! scripts search for, the PID file, and the background.
 
 use crate::harness::{Bench, PATIENCE, listening, oracle_path};
 use crate::supervised::{
@@ -18,7 +18,7 @@ fn programs(bench: &Bench, test: &str) -> Vec<std::path::PathBuf> {
     all
 }
 
-/// Messages without the processes' numbers.
+/// Returns the lines that begin with `[`, with `PID` instead of process numbers.
 fn without_numbers(text: &str) -> String {
     let mut out = String::new();
     for line in text.lines().filter(|line| line.starts_with('[')) {

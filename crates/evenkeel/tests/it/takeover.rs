@@ -1,4 +1,5 @@
-//! `-x`, `-sf` and `-st`: one process takes over from another, of either program.
+//! Tests of `-x`, `-sf` and `-st`, by which one process takes over from another, either of them
+//! HAProxy or Evenkeel, and of the state that the next process gets.
 
 use crate::harness::{Bench, CommandOutput, PATIENCE, finish, oracle_path, start};
 use lab::{eventually, free_port};
@@ -10,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
-/// All processes use the same file, so that the counters have the same names.
+/// Configuration file for all processes of a test, whose counters therefore have the same names.
 struct TakeoverFixture {
     bench: Bench,
     port: u16,
@@ -101,7 +102,7 @@ impl TakeoverFixture {
         answer
     }
 
-    /// Returns the requests of the frontend and the state of the server.
+    /// Returns the request count of the frontend and the state of the server.
     fn told(&self) -> (String, String) {
         let told = self.command("show stat");
         let field = |row: &str, n: usize| {
@@ -113,7 +114,7 @@ impl TakeoverFixture {
     }
 }
 
-/// A process, killed on drop.
+/// Child process that gets SIGTERM on drop.
 struct KillOnDrop(Option<Child>);
 
 impl KillOnDrop {
@@ -173,7 +174,7 @@ fn counters_and_states_continue_in_the_next_process() {
             let told = place.told();
             told == ("6".into(), "MAINT".into())
                 && place.command("show info").contains(&{
-                    // Not from the old process, which has left the socket.
+                    // Accepts only the response of the new process, which is not stopping.
                     "Stopping: 0".to_owned()
                 })
         }));
@@ -264,7 +265,7 @@ fn state_of_a_killed_role_reaches_the_next() {
     process.end();
 }
 
-/// Our binary replaces the file of a running `haproxy -W`, which is then reloaded: Evenkeel
+/// Replaces the program file of a running `haproxy -W` by our binary and reloads: Evenkeel
 /// continues in the same process.
 #[test]
 fn a_running_haproxy_becomes_ours_by_a_reload() {

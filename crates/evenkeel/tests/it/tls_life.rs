@@ -1,5 +1,5 @@
-//! The life of processes that serve TLS and HTTP/2: reloads, upgrades, adoption and soft stops,
-//! with open connections and streams in progress.
+//! Tests of processes that serve TLS and HTTP/2, with open connections and streams in progress:
+//! reloads, upgrades, adoption, takeovers and soft stops.
 
 use crate::harness::{PATIENCE, evenkeel, start};
 use crate::supervised::{Supervised, lives};
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const NAME: &str = "site.test";
 
-/// A directory with certificates, a port, and a server behind it.
+/// Configuration of a TLS proxy: a directory with certificates, a port, and a server.
 pub struct TlsProcessFixture {
     pub scratch: ScratchDirectory,
     pub authority: Authority,
@@ -36,7 +36,7 @@ impl TlsProcessFixture {
         bed
     }
 
-    /// Writes a new certificate into a file.
+    /// Issues a certificate and writes it with its key into a file.
     pub fn issue(&self, file: &str, key: KeyKind) -> Issued {
         let leaf = Leaf {
             names: &[NAME],
@@ -57,12 +57,14 @@ impl TlsProcessFixture {
         format!("ssl crt {} alpn h2,http/1.1", self.word("site.pem"))
     }
 
-    /// Writes the file with these lines in `global`, options of `bind`, and lines of the frontend.
+    /// Writes the configuration with these lines in `global`, options of `bind`, and lines of the
+    /// frontend.
     pub fn write(&self, global: &str, bind: &str, more: &str) {
         self.write_to(global, bind, more, &self.origin.address().to_string());
     }
 
-    /// Writes the file with these options of the server, too.
+    /// Writes the configuration as [`TlsProcessFixture::write`] does, with another server address
+    /// and its options.
     pub fn write_to(&self, global: &str, bind: &str, more: &str, server: &str) {
         let port = self.port;
         let text = format!(
@@ -81,7 +83,7 @@ impl TlsProcessFixture {
         format!("https://127.0.0.1:{}/{path}", self.port)
     }
 
-    /// Starts `evenkeel run`, and waits until it speaks TLS.
+    /// Starts `evenkeel run`, and waits until the proxy accepts TLS.
     pub fn run(&self) -> Supervised {
         let supervised = Supervised::run(&self.scratch, "a.cfg");
         self.serves();
@@ -148,7 +150,7 @@ struct Slow {
     finish: std::sync::mpsc::Sender<()>,
 }
 
-/// Size of such a response, in bytes.
+/// Size of the response of [`Slow`], in bytes.
 const SLOW_BYTES: usize = 400_000;
 
 fn slow() -> Slow {
@@ -553,8 +555,8 @@ fn takeovers_under_load_fail_no_request_over_tls() {
             asked
         });
         let kept = scope.spawn(|| {
-            // A client that keeps its connection until the server closes it, and resumes its TLS
-            // session.
+            // Uses a client that keeps its connection until the server closes it, and resumes TLS
+            // sessions.
             let client = bed.client(true, Versions::Both);
             let mut connection = client.connect(bed.address()).unwrap();
             while !stop.load(Ordering::Relaxed) {

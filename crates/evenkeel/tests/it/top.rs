@@ -1,4 +1,5 @@
-//! `evenkeel top` with a running program, and in a terminal.
+//! Tests of `evenkeel top`: once without a terminal, and in a terminal with keys, signals, and a
+//! lost supervisor.
 
 use crate::addresses::{AddressFixture, VIP};
 use crate::harness::{PATIENCE, evenkeel, run};
@@ -110,7 +111,7 @@ fn top_runs_until_a_key_and_follows_a_restart() {
     terminal.press("2");
     terminal.shows("web (frontend)");
     terminal.press("?");
-    // The terminal skips blank cells that stay blank, so only single words are whole.
+    // Searches for a single word: the terminal skips cells that stay blank.
     terminal.shows("previous");
     supervised.end(Signal::SIGTERM);
     terminal.shows("no running");
@@ -131,7 +132,7 @@ fn a_terminal_that_is_closed_ends_it() {
     let terminal = Terminal::start(&scratch);
     terminal.shows("overview");
     let top = terminal.top();
-    // The end of the terminal, and its signal.
+    // Closes the terminal, which also sends a signal.
     drop(terminal);
     assert!(eventually(PATIENCE, || !lives(top)));
     supervised.end(Signal::SIGTERM);

@@ -1,4 +1,5 @@
-//! `evenkeel trace` and `evenkeel support` beside a running program.
+//! Tests of `evenkeel trace` and `evenkeel support` with a running instance: events of all
+//! processes, their levels, and an archive without secrets.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, answers, lives, origin, passes};
@@ -14,7 +15,7 @@ use std::path::Path;
 
 const SECRET: &str = "S3CRET-of-anna";
 
-/// A proxy with a user list, and these lines in `global`.
+/// Returns a proxy's configuration with a user list, and these lines in `global`.
 fn file(global: &str, port: u16, server: u16) -> String {
     passes(global, &[port], server)
         + &format!("userlist u\n    user anna insecure-password {SECRET}\n")
@@ -40,7 +41,7 @@ fn has(events: &[Value], message: &str) -> bool {
     events.iter().any(|one| one["message"] == message)
 }
 
-/// Returns the levels of a role.
+/// Returns the trace levels of a role, from an archive of `evenkeel support`.
 fn levels(scratch: &ScratchDirectory, role: &str) -> String {
     let support = scratch.path().join("levels.tar");
     let _ = std::fs::remove_file(&support);

@@ -1,5 +1,5 @@
-//! Replacement of the running program's binary: the same process executes the new program without
-//! losing a connection, or refuses it without a trace.
+//! Tests of a reload after the program's file was replaced: the same process executes the new
+//! program without losing a connection, or refuses it and changes nothing.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel};
 use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes};
@@ -15,7 +15,7 @@ fn free() -> u16 {
     free_port().unwrap()
 }
 
-/// A supervisor whose program can be replaced.
+/// Directory with a copy of the program, which tests replace, and a configuration.
 struct UpgradeFixture {
     scratch: ScratchDirectory,
     port: u16,
@@ -49,7 +49,7 @@ impl UpgradeFixture {
         supervised
     }
 
-    /// Replaces the program with another file at once.
+    /// Replaces the program by a file that `put` writes, with an atomic rename.
     fn replace(&self, put: impl FnOnce(&PathBuf)) {
         let new = self.scratch.path().join("new");
         put(&new);
@@ -97,8 +97,8 @@ impl UpgradeFixture {
     }
 }
 
-/// Copies with another process. A process that a parallel test starts may inherit the descriptor
-/// for writing, and then the copy cannot be executed.
+/// Copies a file by another process. A process that a parallel test starts could inherit the
+/// descriptor for writing, and then the copy could not be executed.
 pub fn copy(from: &Path, to: &Path) {
     let status = std::process::Command::new("cp").args([from, to]).status();
     assert!(status.unwrap().success());
@@ -139,7 +139,7 @@ fn a_new_program_serves_and_the_same_process_supervises_with_it() {
     assert!(eventually(PATIENCE, || !lives(old)), "the old one finishes");
     assert!(eventually(PATIENCE, || supervised.children().len() == 1));
     assert!(supervised.children().into_iter().all(is_current));
-    // Only files are reloaded: the role stays.
+    // Reloads without another program: the role stays.
     let role = supervised.role();
     bed.serve("four");
     assert_eq!(supervised.reload().code(), Some(0));
@@ -266,7 +266,7 @@ fn a_new_role_that_is_killed_while_it_is_tried_leaves_the_old_serving() {
             let words = ["reload", "--pid", &pid];
             crate::harness::run(evenkeel(), bed.scratch.path(), words)
         });
-        // The new role serves, as a candidate.
+        // Kills the new role while it serves as a candidate.
         assert!(answers(bed.port, "two"));
         let new = supervised.children().into_iter().find(|pid| *pid != old);
         kill(Pid::from_raw(new.unwrap()), Signal::SIGKILL).unwrap();
@@ -407,7 +407,8 @@ fn supervisor_killed_during_an_upgrade_leaves_an_adoptable_role() {
     ends_well(next);
 }
 
-/// The previous supervisor stores no version with keys, so the next one learns it from the files.
+/// Adopts roles with a proxy that has private keys: the previous supervisor stores no version with
+/// keys, so the next one learns the version from the files.
 #[test]
 fn roles_beside_a_proxy_with_keys_are_adopted_and_replaced_by_another_program() {
     let bed = UpgradeFixture::new();
@@ -475,7 +476,7 @@ fn program_that_cannot_read_the_state_adopts_the_role() {
     }
 }
 
-/// Returns the response of a session at the master socket, up to this text.
+/// Sends a command in a session at the master socket, and reads until the response ends with `end`.
 fn ask(stream: &mut UnixStream, command: &str, end: &str) -> String {
     use std::io::{Read, Write};
     stream.write_all(command.as_bytes()).unwrap();
@@ -554,14 +555,15 @@ fn lives_and_says_once_that_it_serves(notify: &UnixDatagram) {
             said += &String::from_utf8_lossy(&bytes[..length]);
             said += "\n";
         }
-        // On a busy machine, pings are sent before the change has ended.
+        // Waits for a ping after the last readiness message: earlier pings may precede the end of a
+        // change.
         let after = said.rsplit("READY=1").next();
         said.matches("READY=1").count() >= 4
             && said.matches("WATCHDOG=1").count() >= 6
             && after.is_some_and(|after| after.contains("WATCHDOG=1"))
     };
     assert!(eventually(PATIENCE, &mut alive));
-    // At the start, and after each of three changes.
+    // Readiness is reported at the start, and after each of three changes.
     assert_eq!(said.matches("READY=1").count(), 4, "{said}");
 }
 

@@ -1,5 +1,5 @@
-//! `verify yes` with the real role: its privileges suffice, silent damage is found, and the setting
-//! survives a kill and a reload.
+//! Tests of `verify yes` with the real volume role: its privileges suffice, silent damage is found,
+//! and the checksums stay valid after a kill and a reload.
 
 use crate::harness::PATIENCE;
 use crate::volumes::{VolumeFixture, role};

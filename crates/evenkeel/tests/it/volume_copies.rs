@@ -1,4 +1,5 @@
-//! `evenkeel volume export` and `import`, as users call them.
+//! Tests of `evenkeel volume export` and `import`: copies of whole volumes, refusals, interruption,
+//! and pipes.
 
 use crate::harness::{PATIENCE, evenkeel};
 use crate::volumes::{Connected, VolumeFixture};
@@ -47,7 +48,7 @@ fn a_volume_is_imported_exported_and_overwritten_only_with_yes() {
         again.stderr.contains("back exists: choose a new file"),
         "{again:?}"
     );
-    // Standard output, to a file and through a pipe.
+    // Exports to standard output: into a file and through a pipe.
     let path = bed.scratch.path().join("output");
     let mut command = Command::new(evenkeel());
     command.current_dir(bed.scratch.path());

@@ -1,6 +1,6 @@
-//! Volumes on logical volumes. Test machines have no device-mapper, so LVM's programs are replaced
-//! by scripts that record their arguments, and loop devices take the place of logical volumes. The
-//! real LVM's reaction to the arguments is not tested here.
+//! Tests of volumes on logical volumes. Test machines have no device-mapper, so scripts that record
+//! their arguments replace LVM's programs, and loop devices replace logical volumes. The real LVM's
+//! reaction to the arguments is not tested.
 
 use crate::harness::{CommandOutput, evenkeel, run_with};
 use crate::volumes::VolumeFixture;
@@ -80,7 +80,7 @@ struct Group {
 impl Group {
     fn new() -> Group {
         let bed = VolumeFixture::new();
-        // A name that is unique on this machine.
+        // Uses a name of the group that is unique on this machine.
         let name = bed.scratch.path().file_name().unwrap();
         let name = name.to_str().unwrap().to_owned();
         let programs = bed.scratch.path().join("programs");
@@ -121,7 +121,7 @@ impl Group {
         outcome.stderr
     }
 
-    /// Returns the changing calls since the last time.
+    /// Returns the recorded calls that change something, since the last call of this function.
     fn changes(&self) -> Vec<String> {
         let path = self.programs.join("state/calls");
         let calls = std::fs::read_to_string(&path).unwrap_or_default();

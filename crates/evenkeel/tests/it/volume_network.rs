@@ -1,4 +1,5 @@
-//! Volumes over TCP with TLS, with common clients.
+//! Tests of volumes over TCP with TLS: common clients read and write, other clients are refused,
+//! and reloads change certificates and addresses.
 
 use crate::harness::PATIENCE;
 use crate::supervised::Supervised;
@@ -41,7 +42,7 @@ impl VolumeNetworkFixture {
         for (directory, accepts, signs) in [
             ("client", own, Some(own)),
             ("other-ca", others, Some(own)),
-            // A CA with the same name, so that clients present its certificate.
+            // Uses a CA with the same name, so that clients present their certificate.
             ("other-client", own, Some(&Authority::new("site").unwrap())),
             ("no-client", own, None),
         ] {
@@ -80,13 +81,14 @@ impl VolumeNetworkFixture {
         self.bed.scratch.write("site.pem", issued.bundle()).unwrap();
     }
 
-    /// Sets the CA of client certificates.
+    /// Sets the CA by which the volume verifies client certificates.
     fn trust(&self, authority: &Authority) {
         let pem = authority.certificate_pem();
         self.bed.scratch.write("clients.pem", pem).unwrap();
     }
 
-    /// Creates a directory of a client.
+    /// Creates the directory of a client: the CA that it accepts, and a certificate by `signs`, if
+    /// any.
     fn client(&self, name: &str, accepts: &Authority, signs: Option<&Authority>) {
         let directory = self.path(name);
         std::fs::create_dir_all(&directory).unwrap();
@@ -236,7 +238,8 @@ fn clients_need_tls_and_a_certificate_of_the_ca() {
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
 
-/// Connects to the export over the Unix socket, and keeps the connection.
+/// Connects to the export `mail` over the Unix socket, completes the handshake, and returns the
+/// open connection.
 fn client_here(site: &VolumeNetworkFixture) -> UnixStream {
     let mut socket = UnixStream::connect(site.bed.socket("mail")).unwrap();
     socket.read_exact(&mut [0; 18]).unwrap();
@@ -338,7 +341,7 @@ fn reloads_add_move_and_remove_an_address() {
     let mut site = VolumeNetworkFixture::new();
     let supervised = site.serve();
     let connected = IdleQemuIo::new(&site);
-    // Another program has the next port for a while.
+    // Configures a port that another program still uses.
     let former = site.port;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     site.port = taken.local_addr().unwrap().port();

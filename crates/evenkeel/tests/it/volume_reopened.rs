@@ -1,4 +1,5 @@
-//! A volume with one copy whose disk failed and has recovered: `evenkeel volume reopen`.
+//! Tests `evenkeel volume reopen` with a volume that has one copy, and whose disk failed and has
+//! recovered.
 
 use crate::volumes::VolumeFixture;
 use lab::skip_unless_installed;
@@ -6,8 +7,8 @@ use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A loop device on a file in a small tmpfs, so that data that does not fit is a disk error.
-/// Removed on drop.
+/// Loop device on a file in a small tmpfs: data that does not fit is a disk error. Both are removed
+/// on drop.
 struct Thin {
     directory: PathBuf,
     device: String,

@@ -1,4 +1,4 @@
-//! Snapshots of volumes, on a separate XFS.
+//! Tests of snapshots of volumes on an XFS file system: restores, clones, and scheduled snapshots.
 
 use crate::harness::PATIENCE;
 use crate::volumes::{Connected, VolumeFixture};
@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A mounted XFS, removed on drop.
+/// Mount point of an XFS file system on a loop device, removed on drop.
 pub(crate) struct Xfs(pub(crate) PathBuf);
 
 impl Xfs {
@@ -55,7 +55,7 @@ fn volume_is_restored_and_cloned_from_a_snapshot() {
     bed.comes_to("mail", "serving");
     bed.qemu_io("mail", &["write -P 0xaa 0 4M", "flush"]);
     let taken = bed.good(&["volume", "snapshot", "mail"]);
-    // For `S=$(evenkeel volume snapshot mail)`.
+    // Standard output is only the name of the snapshot, for `S=$(evenkeel volume snapshot mail)`.
     let stamp = taken.trim_end().to_owned();
     assert!(stamp.len() == 16 && stamp.ends_with('Z'), "{taken}");
     bed.qemu_io("mail", &["write -P 0xbb 2M 4M", "flush"]);
@@ -97,7 +97,7 @@ fn volume_is_restored_and_cloned_from_a_snapshot() {
 
 /// Restores `mail` from a snapshot with 4 MiB of 0xaa.
 fn restores(bed: &VolumeFixture, xfs: &Xfs, stamp: &str) {
-    // Refused without `--yes`, with a connected client, and without such a snapshot.
+    // The restore is refused without `--yes`, with a connected client, and for an unknown snapshot.
     let restore = ["volume", "restore", "mail", stamp];
     let outcome = bed.run(&restore);
     assert!(

@@ -1,5 +1,5 @@
-//! Volumes from outside: sections, the role with its sockets, the commands, and the data when
-//! processes die and files change.
+//! Tests of volumes with the real role: sections, sockets, commands, and the data when processes
+//! die and files change.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, lives, roles_of};
@@ -96,7 +96,7 @@ impl VolumeFixture {
     }
 }
 
-/// qemu-io with an open connection, waiting for commands.
+/// Process qemu-io with an open connection to a volume, which waits for commands.
 pub(crate) struct Connected(std::process::Child);
 
 impl Connected {
@@ -107,7 +107,8 @@ impl Connected {
         Connected(command.stdout(Stdio::piped()).spawn().unwrap())
     }
 
-    /// Returns whether reads and writes still work on the existing connection.
+    /// Ends qemu-io after writes and reads on the existing connection, and returns whether they
+    /// succeeded.
     pub(crate) fn still_works(mut self) -> bool {
         let mut stdin = self.0.stdin.take().unwrap();
         let steps = b"write -P 0x77 1M 64k\nflush\nread -P 0x77 1M 64k\nquit\n";
@@ -161,7 +162,7 @@ fn sections_are_checked_and_documented() {
         "{:?}",
         bed.run(&check)
     );
-    // The copies communicate over the cluster, which is not in these files.
+    // The warning says that the link between the copies needs a cluster.
     let pair = "    on alpha beta\n";
     bed.write(&[shared.clone(), pair.to_owned()]);
     let outcome = bed.run(&check);

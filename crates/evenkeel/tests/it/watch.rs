@@ -1,5 +1,5 @@
-//! `watch`: changes of files are noticed, whichever way they are written; invalid ones are refused
-//! once.
+//! Tests of `watch`: changes of files cause a reload, whichever way the files are written, and
+//! invalid files are refused once.
 
 use crate::harness::{Bench, CommandOutput, PATIENCE};
 use crate::supervised::{Supervised, answers, get, passes};
@@ -11,7 +11,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
-/// Longer than the settle delay in these tests and a load.
+/// Time in which a detected change would be loaded: longer than the delay of these tests and a
+/// load.
 const A_WHILE: Duration = Duration::from_millis(1500);
 
 fn free() -> u16 {
@@ -34,15 +35,15 @@ fn replace(path: &Path, text: &str) {
     fs::rename(&new, path).unwrap();
 }
 
-/// Printed when a change is served.
+/// Message of a reload that succeeded.
 const RELOADED: &str = "configuration reloaded; serving on";
 
-/// Printed when a change is refused.
+/// Message of a reload that was refused.
 const REFUSED: &str = "nothing was changed";
 const RETURNED: &str = "have returned to the served content";
 
-/// Ends the supervisor once it has printed this text that often. The serving process applies a
-/// change before the supervisor reports it.
+/// Waits until the supervisor has printed this text `times` times, ends it, and checks the count.
+/// The serving process applies a change before the supervisor reports it.
 fn end(supervised: Supervised, words: &str, times: usize) -> CommandOutput {
     let said = eventually(PATIENCE, || supervised.times_said(words) >= times);
     assert!(said, "{words}: {times} times");
@@ -177,7 +178,7 @@ fn vanishing_files_cause_no_reload_storm() {
     fs::rename(&file, directory.join("a.cfg~")).unwrap();
     fs::write(&file, &text).unwrap();
     lab::sleep_in_test(A_WHILE, "a watch that finds nothing is silent");
-    // For longer: the whole directory is renamed.
+    // Renames the whole directory, and restores it later.
     let away = scratch.path().join("away");
     fs::rename(&directory, &away).unwrap();
     assert!(eventually(PATIENCE, || supervised.has_said(REFUSED)));

@@ -1,4 +1,5 @@
-//! `evenkeel why` and `evenkeel watch` with a running program.
+//! Tests of `evenkeel why` and `evenkeel watch` with a running instance: explanations of requests,
+//! the ways to identify one, and filters.
 
 use crate::harness::{CommandOutput, PATIENCE, evenkeel, run, start_with};
 use crate::supervised::{Supervised, origin};
@@ -8,7 +9,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
-/// Two servers, the first of which does not listen, a cache, and rules that end a request.
+/// Returns a configuration with two servers, of which the first does not listen, a cache, and rules
+/// that end a request.
 fn file(port: u16, closed: u16, open: u16) -> String {
     format!(
         "global
@@ -47,7 +49,7 @@ backend dead
     )
 }
 
-/// Requests a path on its own connection, and returns the client's port.
+/// Requests a path on a new connection, and returns the client's port.
 fn get(port: u16, path: &str) -> u16 {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -178,7 +180,7 @@ fn a_request_is_found_by_its_unique_id_and_by_a_line_of_a_log() {
     // A log line of another program that contains the id.
     let of_log = format!("app[3]: \"request\" {{\"id\": \"{id}\"}} took 3 ms; done");
     assert_eq!(why(&scratch, &of_log).stdout, by_id.stdout);
-    // In httplog format, without the id.
+    // Searches by a line of httplog, which does not contain the id.
     let json = run(evenkeel(), scratch.path(), ["why", "--format", "json", id]);
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(json["client"], format!("127.0.0.1:{client}"));

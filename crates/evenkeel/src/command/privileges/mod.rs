@@ -1,6 +1,6 @@
-//! `evenkeel check --privileges`: the privileges of each process with these files, what it may open
-//! and reach, and why. The output describes a start as root, whichever user runs the command. Only
-//! the kernel's features are tested, on a short-lived thread.
+//! Implements `evenkeel check --privileges`: lists for each process the privileges with the given
+//! files, what it may open and connect to, and why. The output describes a start as root, whichever
+//! user runs the command. Only the kernel's features are tested, on a short-lived thread.
 
 mod render;
 
@@ -17,8 +17,8 @@ use part::voice::Form;
 use proxy_role::process::address_text;
 use std::path::PathBuf;
 
-/// Describes the processes of a configuration, as text or JSON; of those beside the proxy, the
-/// volume role and the console.
+/// Describes the processes of a configuration, as text or JSON. Of the roles in addition to the
+/// proxy, only the volume role and the console role are described.
 pub fn render_privileges(
     loaded: &Loaded,
     config: &Config,
@@ -70,7 +70,7 @@ struct Account {
     why: &'static str,
 }
 
-/// A capability that is kept.
+/// Capability that the process keeps, with the line of the configuration that requires it.
 struct Reason {
     capability: String,
     why: &'static str,
@@ -93,7 +93,7 @@ enum Calls {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
     User,
-    /// Landlock also restricts access to the listed paths. The number is its version.
+    /// Landlock restricts access to the listed paths. The number is the version of Landlock.
     Listed(u32),
     /// The kernel has no Landlock, or it is disabled.
     Unavailable,
@@ -259,7 +259,7 @@ fn proxy(
     }
 }
 
-/// Each of its threads may open only the files of its own volume.
+/// Describes the volume role. Each of its threads may open only the files of its own volume.
 #[cfg(feature = "volume")]
 fn volume_role(volumes: &volume::config::Volumes, config: &Config) -> ProcessPrivileges {
     let own = identity_for(&config.global, StartedAs::Root, Form::Own);
@@ -271,8 +271,8 @@ fn volume_role(volumes: &volume::config::Volumes, config: &Config) -> ProcessPri
     ProcessPrivileges {
         capabilities: Capabilities::Only(Vec::new()),
         no_new_privileges: kernel.no_new_privileges,
-        // The threads of the volume role are confined separately; the proxy's confinement shows
-        // whether the kernel supports that.
+        // Tests the proxy's restrictions instead, which show whether the kernel supports Landlock:
+        // each thread of the volume role restricts itself.
         access: Kernel::try_out(&Confinement::proxy(config, &own)).access,
         calls: kernel.calls(Calls::NotDeadly),
         writes: volumes
@@ -366,7 +366,8 @@ fn addresses(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// Returns the addresses that the proxy connects to, without duplicates: servers and log targets.
+/// Returns the addresses that the proxy connects to, without duplicates: peers, servers and log
+/// targets.
 fn peers(config: &Config) -> Vec<String> {
     let mut peers = Vec::new();
     let mut seen = std::collections::HashSet::new();

@@ -1,4 +1,4 @@
-//! Formats the processes as text, as lines, or as JSON.
+//! Formats the described processes as text, as one line for each process, or as JSON.
 
 use super::{Access, Account, Calls, Capabilities, ProcessPrivileges, Reason};
 use serde_json::{Value, json};

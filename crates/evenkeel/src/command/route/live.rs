@@ -1,4 +1,5 @@
-//! Evaluates a request with the state of a running instance, which is queried and not changed.
+//! Evaluates a request for `evenkeel route` with the state of a running instance. The instance is
+//! queried for its configuration version and its state, and is not changed.
 
 use super::super::{files, run, status};
 use super::{RouteFailure, config, files_refused, in_words, is_without_file, load};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 use zeroize::Zeroizing;
 
-/// Timeout for all responses of the instance.
+/// Time limit for all responses of the instance together.
 const LIMIT: Duration = Duration::from_secs(5);
 const STATE_BYTES_MAX: usize = 64 << 20;
 
@@ -44,7 +45,7 @@ pub fn report(matches: &ArgMatches, request: &Request) -> Result<RouteReport, Ro
                 .to_owned(),
         ));
     }
-    // Loading may query nameservers, which must not count against the instance's timeout.
+    // Loads the files before the time limit of the instance starts: loading may query nameservers.
     let candidate = is_candidate.then(|| load(matches, &files)).transpose()?;
     let asking = Asking {
         instance,
@@ -113,7 +114,7 @@ impl Asking {
         Ok(Recording::decode(&bytes).map_err(|error| self.words(&error))?)
     }
 
-    /// Returns the current state, with these entries of large tables.
+    /// Returns the instance's current state: of large tables only the entries with these keys.
     fn state(&self, keys: &[AskedKey]) -> Result<Vec<u8>, RouteFailure> {
         let keys = keys.to_vec();
         let message = OfProxy::TellLive { keys }.envelope();

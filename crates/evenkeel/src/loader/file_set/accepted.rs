@@ -78,7 +78,7 @@ fn accepted_version_is_served_without_programs_that_are_unsafe_or_missing() {
         assert!(told.contains(&format!("warning[{code}]")), "{told}");
         let instance = &config.instances[0];
         assert!(instance.notify.any.is_none(), "{code}");
-        // The ping of this program stays.
+        // Only the built-in ping remains of the scripts.
         let words: Vec<&str> = config
             .scripts
             .iter()
