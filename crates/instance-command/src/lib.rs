@@ -1,5 +1,6 @@
-//! Commands about a running instance: `evenkeel reload`, `status`, `top`, `why`, `watch` and
-//! `trace`. They query its supervisor, and the proxy over it, and need no `stats socket`.
+//! Implements the commands about a running instance: `evenkeel reload`, `status`, `top`, `why`,
+//! `watch` and `trace`. They send requests to its supervisor, and through it to the proxy, and need
+//! no `stats socket`.
 
 mod operate;
 mod reload;

@@ -1,4 +1,5 @@
-//! The runtime API of a running proxy, over its supervisor: no `stats socket` is needed.
+//! Sends commands of the runtime API to a running proxy through its supervisor, without a `stats
+//! socket`, and returns the responses.
 
 use overview::traffic;
 use part::channel::{Channel, ChannelError};
@@ -11,10 +12,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use supervisor::directory::{self, Instance};
 
-/// Sends command lines and returns what the proxy replies; None where there is no proxy.
+/// Sends command lines and returns the response of the proxy. Returns None if the instance has no
+/// proxy.
 ///
 /// # Errors
-/// Nothing responds within `limit`, or the connection fails.
+/// The supervisor does not respond within `limit`, the proxy sends nothing for the rest of that
+/// time, or a connection fails.
 pub fn ask(
     instance: &Instance,
     level: Level,
@@ -39,10 +42,7 @@ pub fn ask(
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Executes one command at the operator level.
-///
-/// # Errors
-/// Returns why there is no reply, or the error that the proxy replied.
+/// Returns why there is no response, or the proxy's message if that has a severity.
 pub fn order(instance: &Instance, command: &str, limit: Duration) -> Result<String, String> {
     let lines = format!("set severity-output number;{command}\n");
     let reply = ask(instance, Level::Operator, lines.as_bytes(), limit);
@@ -51,7 +51,7 @@ pub fn order(instance: &Instance, command: &str, limit: Duration) -> Result<Stri
         return Err("the running configuration has no proxy".to_owned());
     };
     let reply = reply.trim();
-    // By its severity: 3 is an error, 4 a warning.
+    // A response that begins with a number of severity is a message, and no other output.
     let message = reply
         .strip_prefix('[')
         .and_then(|rest| rest.split_once("]: "));
@@ -61,7 +61,7 @@ pub fn order(instance: &Instance, command: &str, limit: Duration) -> Result<Stri
     }
 }
 
-/// Quotes a word of a command line, whatever characters it has.
+/// Quotes a word of a command line: separators are escaped, and line breaks become spaces.
 pub fn word(text: &str) -> String {
     let mut word = String::new();
     for c in text.chars() {

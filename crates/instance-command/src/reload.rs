@@ -1,5 +1,5 @@
-//! `evenkeel reload`: requests that a supervisor applies the current content of its files, waits
-//! for the result, and prints the changes or the errors.
+//! Implements `evenkeel reload`: requests that a supervisor applies the current content of its
+//! files, waits for the result, and prints the changes or the errors.
 
 use clap::{ArgMatches, Command};
 use command::instance::selected;
@@ -32,7 +32,8 @@ pub fn definition(command: Command) -> Command {
         )
 }
 
-/// Reloads the supervisor of these files, of this process id, or the only one.
+/// Requests the reload from the supervisor of these files, of this process ID, or from the only
+/// one.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match selected(matches).and_then(|instance| reload(&instance, matches)) {
         Ok(exit) => exit,
@@ -57,7 +58,7 @@ fn reload(instance: &Instance, matches: &ArgMatches) -> Result<ExitCode, String>
     };
     let text = received.descriptors.first().map(memory::text);
     if let Some(Ok(text)) = text {
-        // An error means that standard error is closed.
+        // Ignores an error: standard error is closed.
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
     Ok(ExitCode::from(exit))

@@ -1,4 +1,4 @@
-//! `evenkeel status`: the reports of all parts.
+//! Implements `evenkeel status`: prints the reports of all parts of a running instance.
 
 use clap::{Arg, Command};
 use command::options::status_options;

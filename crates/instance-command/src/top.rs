@@ -1,4 +1,5 @@
-//! `evenkeel top`: everything that runs here, live in a terminal.
+//! Implements `evenkeel top`: polls a running instance on a thread and shows traffic and reports in
+//! a terminal until a key or a signal, or prints all pages once.
 
 mod ask;
 mod pages;
@@ -69,7 +70,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     if matches.get_flag("once") {
         return print(&once(&first, &TimeZone::system()));
     }
-    // Blocked before any thread is started, so that no thread receives them.
+    // Blocks the signals before any thread starts, so that no thread receives them.
     let ends: SigSet = ENDS.into_iter().collect();
     let ends = ends.thread_block().and_then(|()| {
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
@@ -130,19 +131,19 @@ fn ask(
     }
 }
 
-/// Waits for a signal, or for the end of the terminal, and then ends the program: the thread of the
-/// view may block in a terminal that no longer exists.
+/// Waits for a signal, or for the end of the terminal, and ends the process. The thread of the
+/// display cannot do that: it may block in a terminal that no longer exists.
 fn end(ends: &SignalFd) {
     let stdin = io::stdin();
     let mut watched = vec![PollFd::new(ends, PollFlags::IN)];
     if stdin.is_terminal() {
-        // Without an event to wait for, its end is reported.
+        // Registers no event: poll reports the end of the terminal nevertheless.
         watched.push(PollFd::new(&stdin, PollFlags::empty()));
     }
     while poll(&mut watched, None).is_err() {}
     let signal = ends.read_signal().ok().flatten();
     let number = signal.and_then(|signal| i32::try_from(signal.ssi_signo).ok());
-    // A terminal that is gone cannot be restored.
+    // Ignores a failure: a terminal that is gone cannot be restored.
     let _ = ratatui::try_restore();
     std::process::exit(128 + number.unwrap_or(Signal::SIGHUP as i32));
 }
@@ -154,7 +155,7 @@ fn show(mut screen: Screen, looks: &Receiver<Result<MachineReport, String>>) -> 
         loop {
             terminal.draw(|frame| screen.draw(frame, &zone))?;
             let mut wait = FRAME;
-            // All that was typed, before it is drawn again.
+            // Handles all pressed keys before the next drawing.
             while event::poll(wait)? {
                 wait = Duration::ZERO;
                 if let Event::Key(key) = event::read()?

@@ -1,4 +1,5 @@
-//! `evenkeel trace`: shows the events of the processes, and sets their levels for some time.
+//! Implements `evenkeel trace`: prints the events in the rings of the processes, once or
+//! continuously, and sets their levels for some time.
 
 use clap::{Arg, ArgMatches, Command};
 use command::options::{flag, option, process_id, serving_files};
@@ -77,10 +78,7 @@ pub struct RoleEvent {
     pub record: TraceRecord,
 }
 
-/// Requests the rings of all roles, and sets the levels of the request.
-///
-/// # Errors
-/// Returns why there is no response.
+/// Requests the rings of all roles from the supervisor, which also sets the levels in the request.
 pub fn request(instance: &Instance, request: TraceRequest) -> Result<Vec<RoleEvents>, String> {
     let message = SupervisorMessage::TraceEvents(Box::new(request));
     let answer = status::ask(instance, &message, ANSWER_LIMIT);

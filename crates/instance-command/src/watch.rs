@@ -1,4 +1,5 @@
-//! `evenkeel watch`: prints requests when they end, one per line.
+//! Implements `evenkeel watch`: polls the proxy's request history and prints requests when they
+//! end, one per line.
 
 use crate::{operate, why};
 use clap::{ArgMatches, Command};
@@ -13,7 +14,8 @@ use supervisor::directory::Instance;
 
 const INTERVAL: Duration = Duration::from_millis(250);
 const LIMIT: Duration = Duration::from_secs(10);
-/// Limit of consecutive failed polls: a restart of the proxy takes less.
+/// Number of consecutive failed polls after which the command ends: a restart of the proxy takes
+/// less.
 const FAILURES_MAX: u32 = 20;
 const LOOK_MAX: &str = "10000";
 const ONCE_MAX: &str = "100";
@@ -90,7 +92,7 @@ fn filters(matches: &ArgMatches) -> String {
 #[derive(Debug, PartialEq, Eq)]
 struct RequestLogBatch {
     since: String,
-    /// Number of requests that were dropped before the poll.
+    /// Requests that ended since the previous poll, and that the history no longer contained.
     missed: u64,
     lines: Vec<String>,
 }
@@ -157,7 +159,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Returns the exit code if the output failed; None if it succeeded. A closed pipe is no failure.
+/// Returns the exit code to end with after failed output, or None after successful output. A closed
+/// pipe ends the command with success.
 fn printed(shown: io::Result<()>) -> Option<ExitCode> {
     let error = shown.err()?;
     Some(match error.kind() {

@@ -1,4 +1,5 @@
-//! `evenkeel why`: explains the decisions about a completed request.
+//! Implements `evenkeel why`: finds a completed request by its number, unique id or log line, and
+//! prints the proxy's explanation of the decisions about it.
 
 use crate::operate;
 use clap::{Arg, ArgMatches, Command};
@@ -68,8 +69,8 @@ fn order(text: &str, is_json: bool) -> Option<String> {
     (!line.is_empty()).then(|| format!("show request{json} <<\n{line}\n"))
 }
 
-/// Splits off the options after the search text. A log line may contain words with hyphens, so clap
-/// takes everything there as a part of it.
+/// Removes the options after the search text and returns them. A log line may contain words with
+/// hyphens, so clap takes everything there as a part of the text.
 fn options_behind<'w>(words: &mut Vec<&'w str>) -> Vec<&'w str> {
     let command = definition(Command::new(NAME));
     let valued = command.get_arguments();
@@ -95,7 +96,8 @@ fn options_behind<'w>(words: &mut Vec<&'w str>) -> Vec<&'w str> {
     }
 }
 
-/// Returns the words that identify the request, and the options before and after them.
+/// Returns the words that identify the request. If options follow them, returns the matches of the
+/// options on both sides, too.
 fn reread(matches: &ArgMatches) -> Result<(String, Option<ArgMatches>), clap::Error> {
     let words = matches.get_many::<String>("REQUEST");
     let mut words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();

@@ -1,4 +1,5 @@
-//! Polls a running program for all displayed data.
+//! Polls a running instance for all data that `evenkeel top` displays: the traffic of the proxy and
+//! the reports of all parts.
 
 use crate::operate;
 use clap::ArgMatches;
@@ -10,13 +11,10 @@ use part::role::Level;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Timeout for one response. Short, so that a hanging program is noticed soon.
+/// Time limit for one response, short so that a hanging instance is noticed soon.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Polls the program that the options select; after a restart, the new process.
-///
-/// # Errors
-/// Returns why there is no response.
+/// Polls the instance that the options select. After a restart, the options select its new process.
 pub fn look(matches: &ArgMatches) -> Result<MachineReport, String> {
     let instance = instance::selected(matches)?;
     let parts: Vec<&str> = status::shown_parts().collect();

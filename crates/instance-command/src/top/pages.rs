@@ -1,5 +1,6 @@
-//! Pages as lines. All texts come from files, unprivileged processes or the network, so they are
-//! escaped before they reach the terminal.
+//! Formats the pages of `evenkeel top` as lines: overview, traffic, one page per report, and
+//! events. All texts come from files, unprivileged processes or the network, so they are escaped
+//! before they reach the terminal.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -43,13 +44,14 @@ impl TopPage {
 
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
-    /// Bytes per second from and to clients; None after a single poll.
+    /// Bytes per second from clients and to clients; None before the second poll or without a
+    /// proxy.
     pub bytes: Option<[u64; 2]>,
-    /// Requests per second at each poll, the newest last.
+    /// Requests per second at each poll, oldest first.
     pub rates: VecDeque<u64>,
 }
 
-/// Returns the heading of a page, which is not scrolled.
+/// Returns the heading of the traffic page, which is not scrolled; None for other pages.
 pub fn heading(page: &TopPage, name_width: usize) -> Option<Line<'static>> {
     (*page == TopPage::Traffic).then(|| rows_heading(name_width))
 }

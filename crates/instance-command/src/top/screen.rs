@@ -1,4 +1,5 @@
-//! Screen of `evenkeel top`: a page of lines that can be scrolled and filtered, and its keys.
+//! Draws the screen of `evenkeel top`, a page of lines that can be scrolled and filtered, and
+//! handles its keys and the results of polls.
 
 use super::pages::{Measured, TopPage, ago, color, heading, lines, name_width};
 use jiff::tz::TimeZone;
@@ -12,7 +13,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph, Wrap};
 use std::time::Duration;
 
-/// Number of polls whose rates are kept: the last minutes.
+/// Number of polls whose rates are stored.
 const RATES_MAX: usize = 40;
 /// Delay of a poll, beyond the interval, after which the screen shows its age.
 const LATE: Duration = Duration::from_secs(3);
@@ -84,7 +85,7 @@ impl Screen {
         }
     }
 
-    /// Handles a key; returns false at the end.
+    /// Handles a key. Returns false if the key ends the display.
     pub fn key(&mut self, key: KeyEvent) -> bool {
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return key.code != KeyCode::Char('c');
@@ -223,7 +224,8 @@ impl Screen {
 }
 
 impl Measured {
-    /// Computes the rates since the previous poll, unless the counters were reset.
+    /// Adds the request rate of this poll, and computes the byte rates since the previous poll.
+    /// These are None if a counter is lower than before.
     fn measure(&mut self, before: Option<&MachineReport>, now: &MachineReport) {
         let Some(traffic) = &now.traffic else {
             self.bytes = None;
