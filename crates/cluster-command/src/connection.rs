@@ -1,4 +1,4 @@
-//! Connection of the commands to the control role of this machine.
+//! Connects the commands to the control role of this machine, and describes why that fails.
 
 use cluster::request::{self, Client};
 use cluster::role::directory::StateDirectory;
@@ -12,10 +12,8 @@ fn socket() -> PathBuf {
     directory::path().join(request::SOCKET)
 }
 
-/// Connects to the control role of this machine.
-///
-/// # Errors
-/// If none runs as this user and one runs as root, the error says so.
+/// Returns why no connection is possible: as a user other than root, whether the role runs as root;
+/// otherwise whether the machine is a member, or its supervisor runs without a control role.
 pub fn connect() -> Result<Client, request::AskError> {
     Client::connect(&socket()).map_err(|error| {
         let of_root = directory::of_root().join(request::SOCKET);
@@ -29,7 +27,8 @@ pub fn connect() -> Result<Client, request::AskError> {
     })
 }
 
-/// Describes what is observed where no control role listens.
+/// Returns the error for a missing control role: a member's supervisor runs without it, the member
+/// is stopped, or this machine is no member.
 fn not_running(at: PathBuf, instances: &[Instance], state: &Path) -> request::AskError {
     let is_member = |one: &&Instance| one.claims.membership != Membership::None;
     if let Some(member) = instances.iter().find(is_member) {
@@ -41,7 +40,7 @@ fn not_running(at: PathBuf, instances: &[Instance], state: &Path) -> request::As
     }
 }
 
-/// Describes a failed connection of a non-root user, who has no control role of its own.
+/// Replaces the error of a user other than root if a control role of root may exist.
 fn forbidden(error: request::AskError, is_user: bool, of_root: &Path) -> request::AskError {
     let runs = || match of_root.symlink_metadata() {
         Ok(_) => true,
@@ -88,7 +87,7 @@ mod tests {
             not_running(at(), std::slice::from_ref(instance), state).to_string()
         };
         assert!(words(&instance, &nothing).contains("no cluster member is running here"));
-        // A file that cannot be read counts as that of a member.
+        // A membership file makes this machine a member, even if its content is invalid.
         let own = std::env::temp_dir().join(format!("evenkeel-member-{}", std::process::id()));
         std::fs::create_dir(&own).unwrap();
         std::fs::write(own.join(cluster::role::directory::MEMBER), "").unwrap();

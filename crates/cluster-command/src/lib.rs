@@ -1,8 +1,10 @@
-//! Commands about a cluster: `evenkeel cluster` and `arbiter` for its members, `evenkeel config` for
-//! the versions of its configuration. They send requests to the control role of this machine.
+//! Implements the commands about a cluster: `evenkeel cluster` and `arbiter` for its members, and
+//! `evenkeel config` for the versions of its configuration. They send requests to the control role
+//! of this machine; the setup commands change its state directory.
 //!
-//! They join the parts `cluster`, `volume` and `guest`: a change must not lose a volume or a guest.
-//! The program loads versions ([`set_version_loader`]), because that takes the sections of all parts.
+//! The crate joins the parts `cluster`, `volume` and `guest`: a change must not lose a volume or a
+//! guest. The binary provides the loader of versions ([`set_version_loader`]), because loading
+//! takes the sections of all parts.
 
 mod cluster;
 mod config;

@@ -1,4 +1,5 @@
-//! The options of `evenkeel cluster` and `evenkeel arbiter`.
+//! Defines the subcommands and options of `evenkeel cluster` and `evenkeel arbiter`, and parses
+//! their addresses and times.
 
 use clap::{Arg, ArgAction, Command, value_parser};
 use command::options::{flag, option};

@@ -1,5 +1,6 @@
-//! `evenkeel cluster` and `evenkeel arbiter`: initialises clusters, joins them, and queries the
-//! local control role.
+//! Implements `evenkeel cluster` and `evenkeel arbiter`: initialises a cluster, joins and renumbers
+//! members by files of the state directory, and sends requests about members to the local control
+//! role.
 
 mod definition;
 mod removal;
@@ -65,7 +66,7 @@ fn place(matches: &ArgMatches) -> Result<SetupOptions, String> {
     if listen.is_empty() {
         listen.extend(definition::LISTEN.parse::<SocketAddr>());
     }
-    // For a running member, the setup reports more than an address in use.
+    // Skips the check for an existing member, for which the setup reports a more exact error.
     let member = StateDirectory::is_of_a_member(&state(matches));
     if !matches.get_flag("address-later") && !member {
         check_listen(&listen)?;
@@ -121,7 +122,8 @@ fn host_name() -> Result<String, String> {
     }
 }
 
-/// Returns the addresses at which others reach these listeners, given the machine's own addresses.
+/// Returns the addresses at which others reach these listeners: the listener's address, or for an
+/// unspecified one the machine's own addresses (`own`), at most [`ADDRESSES_MAX`].
 fn reached_at(listen: &[SocketAddr], own: &[IpAddr]) -> Vec<SocketAddr> {
     let mut reached = Vec::new();
     for at in listen {
@@ -141,7 +143,7 @@ fn reached_at(listen: &[SocketAddr], own: &[IpAddr]) -> Vec<SocketAddr> {
     reached
 }
 
-/// Returns addresses of this machine that others may reach.
+/// Returns the addresses of this machine that others may reach, IPv4 first.
 fn own_addresses() -> Vec<IpAddr> {
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else {
         return Vec::new();
@@ -218,7 +220,7 @@ fn renumber(matches: &ArgMatches) -> Result<String, String> {
                 .to_owned(),
         );
     }
-    // The address may be added to the machine later.
+    // Accepts an address that this machine lacks, with a note: it may be added later.
     let absent = check_listen(&new.listen).err();
     let who = setup::renumber(&directory, &new).map_err(|error| error.to_string())?;
     let absent = absent.map_or_else(String::new, |words| {
@@ -267,7 +269,7 @@ fn invite(matches: &ArgMatches) -> ExitCode {
     })
 }
 
-/// Removes a member. Without `--yes`, only if nothing is lost with it.
+/// Requests the removal of a member. Without `--yes`, refuses it if data or guests would be lost.
 fn remove(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     if !matches.get_flag("yes")

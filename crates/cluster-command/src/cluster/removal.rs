@@ -1,5 +1,5 @@
-//! Losses through the removal of a member: volumes without a complete copy on another node, and
-//! guests that may run nowhere else.
+//! Finds what a cluster loses by the removal of a node, so that the command can refuse it: volumes
+//! without a complete copy on another node, and guests that may run only on that node.
 
 use crate::config;
 use cluster::file_set::FileSet;
@@ -13,11 +13,11 @@ use part::status::{CompleteCopies, VolumeReport};
 use volume::config::{Spec, Volumes};
 use volume::report::VOLUME;
 
-/// Refuses the removal of a node if volumes or guests would be lost. The control role refuses all
-/// other mistakes.
+/// Refuses the removal of another node if volumes or guests of the accepted version would be lost.
+/// Without a majority, and for other members, the control role decides alone.
 ///
 /// # Errors
-/// Returns what would be lost, and what to do.
+/// Returns what would be lost and what to do, or why that is unknown.
 pub fn check(name: &str, status: &ClusterStatus) -> Result<(), String> {
     let is_it = |one: &&MemberStatus| one.name == name || one.id.to_string() == name;
     let member = status.members.iter().find(is_it);
@@ -40,7 +40,7 @@ pub fn check(name: &str, status: &ClusterStatus) -> Result<(), String> {
     let report = instance::find_instance(&[], None)
         .ok()
         .and_then(|instance| {
-            // A node without volumes has no report of that role.
+            // Ignores the error of a node without volumes, which has no report of that role.
             status::report(&instance, volume::keyword::NAME).ok()
         });
     let me = status.name_of(status.me);
@@ -68,14 +68,14 @@ fn refusal(node: &str, lost: &[String]) -> String {
     )
 }
 
-/// Assignments of the accepted version to a node.
+/// Volumes and guests that the accepted version assigns to a node.
 struct Has {
     volumes: Volumes,
     guests: Guests,
 }
 
 impl Has {
-    /// Loads a version as a node does; `None` if it has errors.
+    /// Loads a version as the given node does; None if the version has errors.
     fn of(mut set: FileSet, node: &str, nodes: &[String]) -> Option<Has> {
         node.clone_into(&mut set.node);
         let payload = |part| config::payload(&set, nodes, part);
@@ -89,8 +89,8 @@ impl Has {
         })
     }
 
-    /// Returns what would be lost with the node, one per line. `report` is that of the volumes of
-    /// this machine, which is `me`.
+    /// Returns what would be lost with the node, one entry per volume or guest. `report` is the
+    /// report about volumes by this machine, which has the name `me`.
     fn lost(&self, node: &str, me: &str, report: &StatusReport) -> Vec<String> {
         let volumes = self.volumes.0.iter().filter_map(|(name, spec)| {
             let subject = report.find(VOLUME, name);
@@ -108,8 +108,8 @@ impl Has {
     }
 }
 
-/// Returns why no other node has a complete copy of a volume, as far as is known here. `None`:
-/// another node has one, or none has.
+/// Returns why a volume may lose its last complete copy with the node. Returns None if the other
+/// node has a complete copy, or if neither copy is complete.
 fn only_there(node: &str, me: &str, spec: &Spec, own: Option<&Subject>) -> Option<String> {
     let pair = spec.pair.as_ref().filter(|pair| !pair.other.is_empty());
     let Some(other) = pair.map(|pair| &pair.other) else {
@@ -153,7 +153,7 @@ mod tests {
             bytes: FILES.as_bytes().to_vec(),
         };
         let set = FileSet {
-            // The node that was queried reports it in this way.
+            // Uses the node name with which the queried node reports the version.
             node: "alpha".to_owned(),
             files: vec![file],
             ..FileSet::default()

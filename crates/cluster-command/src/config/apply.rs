@@ -1,4 +1,6 @@
-//! `config apply` and `config rollback`: a change from the request to its result.
+//! Implements `config apply` and `config rollback`: prints the difference of a proposed version,
+//! sends the proposal to the control role, and prints the result. Other commands propose versions
+//! by it, too.
 
 use super::mask::mask;
 use super::seen::BaseVersions;
@@ -59,7 +61,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     if let Some(version) = propose(wanted, matches)?
         && let Err(error) = seen.note(&key, version)
     {
-        // The version stays accepted even if the note cannot be written.
+        // Prints a warning only: the version is accepted even if the note cannot be written.
         voice.warning(format_args!(
             "version {version} is accepted, but this machine cannot record that these files belong to it ({error}): \
              the next apply of these files needs `--onto {version}`"
@@ -76,8 +78,8 @@ pub(super) struct VersionProposal {
     pub message: String,
 }
 
-/// Prints the difference, sends the request to the cluster, and waits for the result. Returns None
-/// if nothing changes.
+/// Prints the difference to the accepted version, sends the proposal to the cluster, and waits for
+/// the result. Returns the version; without a difference, nothing is sent and `parent` is returned.
 pub(super) fn propose(
     wanted: VersionProposal,
     matches: &ArgMatches,
@@ -125,7 +127,8 @@ fn of_guests(old: &FileSet, new: &FileSet) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
-/// Prints the result of a change. After a refusal, it queries whether a node served the version.
+/// Prints the result of a proposal. After a refusal, queries whether a node served the version
+/// before it was rolled back.
 fn print_change_result(
     reply: Result<ControlReply, ConfigError>,
     ours: impl Fn(&VersionRecord) -> bool,
@@ -152,7 +155,8 @@ fn print_change_result(
     }
 }
 
-/// Returns how a candidate is judged: by the command line, otherwise by the changed files.
+/// Returns how long a candidate is judged and when it must be confirmed: by options of the command,
+/// otherwise by the lines of the changed files.
 fn judging(matches: &ArgMatches, set: &FileSet) -> Judging {
     let section = ConfigSection::read(set, &versions::grammar(set));
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);

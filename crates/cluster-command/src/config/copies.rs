@@ -1,7 +1,8 @@
-//! Refusal of a version that replaces the node with the only complete copy of a volume: neither
-//! node of the new version could serve the volume, and each would wait for the other.
+//! Refuses a version that replaces the node with the only complete copy of a volume: neither node
+//! of the new version could serve the volume, and each would wait for the other.
 //!
-//! Which copies are complete is in the record of the cluster, which each member has.
+//! Complete copies are known from the record of the cluster, which each member has, or else from
+//! the report of this machine about its own copies. A volume without such knowledge is not refused.
 
 use super::ConfigError;
 use super::versions;
@@ -26,13 +27,13 @@ pub(super) const ABANDON: &str = "abandon-copies";
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Pair {
     nodes: BTreeSet<String>,
-    /// Storage at each node, and the size: what a renamed volume keeps.
+    /// Backing at each node, and the size in bytes, by which a renamed volume is recognised.
     stored: (BTreeMap<String, Backing>, u64),
 }
 
 type Pairs = BTreeMap<String, Pair>;
 
-/// Knowledge of this machine about complete copies.
+/// Sources for which nodes have a complete copy: the records of the cluster, and the local report.
 #[derive(Default)]
 struct CompleteCopies {
     me: String,
@@ -41,10 +42,10 @@ struct CompleteCopies {
 }
 
 /// Checks that each volume whose nodes change keeps a node with a complete copy, as far as this
-/// machine knows. Volumes that the operator names are left out.
+/// machine knows. Volumes named by `--abandon-copies` are left out.
 ///
 /// # Errors
-/// A volume would have no complete copy.
+/// A volume would have no complete copy, or the status of the cluster is not available.
 pub(super) fn check(old: &FileSet, new: &FileSet, matches: &ArgMatches) -> Result<(), ConfigError> {
     let status = super::log::status_of()?;
     let members = status.members.iter();
@@ -64,10 +65,10 @@ pub(super) fn check(old: &FileSet, new: &FileSet, matches: &ArgMatches) -> Resul
     }) {
         return Ok(());
     }
-    // A control role of an earlier version does not know the request.
+    // Continues without records: a control role of an earlier release does not know the request.
     let records = super::json(&Request::Records).ok();
     let records = records.and_then(|text| serde_json::from_str(&text).ok());
-    // A node without volumes has no report of that role.
+    // Continues without a report: a node without volumes has none.
     let report = instance::find_instance(&[], None)
         .ok()
         .and_then(|instance| status::report(&instance, NAME).ok());
@@ -87,7 +88,8 @@ pub(super) fn check(old: &FileSet, new: &FileSet, matches: &ArgMatches) -> Resul
     }
 }
 
-/// Returns the volumes with two copies in a version. Those of a version with errors are left out.
+/// Returns the volumes with two copies in a version; none for a node as which the version has
+/// errors.
 fn pairs(set: &FileSet, nodes: &[String]) -> Pairs {
     let mut all = Pairs::new();
     let mut parts = set.files.iter();
@@ -96,7 +98,7 @@ fn pairs(set: &FileSet, nodes: &[String]) -> Pairs {
             .windows(NAME.len())
             .any(|word| word == NAME.as_bytes())
     }) {
-        // Each load below takes a while for a large configuration.
+        // Skips the loads below for a version without volumes: each takes a while.
         return all;
     }
     for node in nodes {
@@ -117,8 +119,8 @@ fn pairs(set: &FileSet, nodes: &[String]) -> Pairs {
     all
 }
 
-/// Returns the volume of the new version that continues one of the old version: that of the same
-/// name, or the only new one with the same storage.
+/// Returns the volume of the new version that continues a volume of the old one: that of the same
+/// name, or the only newly named one that has the same size and a backing in common.
 fn successor<'n>(old: &Pairs, new: &'n Pairs, name: &str) -> Option<(&'n str, &'n Pair)> {
     if let Some((name, then)) = new.get_key_value(name) {
         return Some((name, then));
@@ -137,7 +139,7 @@ fn successor<'n>(old: &Pairs, new: &'n Pairs, name: &str) -> Option<(&'n str, &'
 }
 
 impl CompleteCopies {
-    /// Returns the nodes with a complete copy of a volume; none if they are not known.
+    /// Returns the nodes with a complete copy of a volume; none if this machine does not know.
     fn of(&self, name: &str, before: &Pair) -> Vec<String> {
         let record = self.records.get(&lease_of(name));
         let nodes = record.map_or(Vec::new(), |record| nodes_with_complete_copy(record));
@@ -240,7 +242,8 @@ mod tests {
 
     #[test]
     fn record_of_the_cluster_protects_copies_at_any_member() {
-        // Version 1, incarnation, generation, and one node with a complete copy: beta.
+        // The bytes are: version 1, incarnation, generation, and one node with a complete copy
+        // (beta).
         let mut record = vec![1];
         record.extend_from_slice(&[7; 16]);
         record.extend_from_slice(&[1, 4]);

@@ -1,4 +1,4 @@
-//! The options of `evenkeel config`.
+//! Defines the subcommands and options of `evenkeel config`.
 
 use clap::{Arg, ArgAction, Command, value_parser};
 use command::options::{duration, flag, option};

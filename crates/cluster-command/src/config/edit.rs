@@ -1,4 +1,6 @@
-//! `config edit`: opens the accepted files in the user's editor.
+//! Implements `config edit`: opens copies of the accepted files in the user's editor, checks the
+//! result, and proposes it as a new version. After an error, the user may edit again or keep the
+//! copies.
 
 use super::apply::{self, VersionProposal};
 use super::{ConfigError, VERSIONS_MAX, accepted, named, print, records, set, versions, write_own};
@@ -53,7 +55,8 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
             }
             Err(error) => error,
         };
-        // Without a terminal the caller prints the error.
+        // Prints the error only on a terminal, where the user can edit again; otherwise the caller
+        // prints it.
         if asks {
             MessagePrinter::new(Form::Own, false).alert(&again);
         }
@@ -64,7 +67,8 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     }
 }
 
-/// Checks the edited files. Files that they newly name are read from this machine.
+/// Loads the edited files and reports their errors. Files that they newly name are read from this
+/// machine and added.
 fn checked(mut new: FileSet) -> Result<FileSet, ConfigError> {
     let mut voice = MessagePrinter::new(Form::Own, false);
     for _ in 0..ROUNDS_MAX {
@@ -80,7 +84,8 @@ fn checked(mut new: FileSet) -> Result<FileSet, ConfigError> {
     }
 }
 
-/// Prints a question on the terminal and reads the answer. Returns None at the end of input.
+/// Prints a question and reads a line of standard input. Returns None at the end of input or after
+/// an error.
 fn ask(question: &str) -> Option<String> {
     print(question);
     let _ = std::io::stdout().flush();
@@ -103,7 +108,7 @@ fn wants_more() -> bool {
     ask("edit again? [Y/n] ").is_some_and(|answer| !answer.to_lowercase().starts_with('n'))
 }
 
-/// Copies of files that only this user may read; removed on drop.
+/// Copies of the edited files that only this user may read, removed on drop unless kept.
 struct Copies {
     directory: PathBuf,
     files: Vec<(String, PathBuf)>,
@@ -150,7 +155,7 @@ impl Copies {
         let editor = named("VISUAL").or_else(|| named("EDITOR"));
         let editor = editor.unwrap_or_else(|| EDITOR_DEFAULT.into());
         let editor = editor.to_string_lossy();
-        // `code --wait`: a program with arguments, without a shell.
+        // Splits the variable into program and arguments, as in `code --wait`, without a shell.
         let mut words = editor.split_whitespace();
         let program = words.next().unwrap_or(EDITOR_DEFAULT);
         let ended = Command::new(program)
@@ -166,7 +171,7 @@ impl Copies {
         }
     }
 
-    /// Returns the version with the edited texts; None if nothing changed.
+    /// Returns the version with the texts of the copies; None if no text changed.
     fn read(&self, old: &FileSet) -> Result<Option<FileSet>, ConfigError> {
         let mut new = old.clone();
         for (path, copy) in &self.files {

@@ -1,4 +1,5 @@
-//! `config log` and `config status`: versions and their results, as text.
+//! Implements `config log` and `config status`: queries the versions and the status of the cluster,
+//! and prints them as text or JSON.
 
 use super::{ConfigError, print, records, time};
 use clap::ArgMatches;
@@ -72,7 +73,7 @@ fn entry(
             revision,
         } => {
             let short = revision.get(..REVISION_DIGITS).unwrap_or(revision);
-            // Earlier programs stored the whole URL, with its credentials.
+            // Masks credentials, which earlier releases stored with the URL.
             let repository = without_credentials(repository);
             let _ = writeln!(out, "    revision {short} of {repository}");
         }
@@ -92,7 +93,7 @@ fn entry(
         let more = words.len() - WORDS_LINES_MAX;
         let _ = writeln!(out, "      … and {more} more lines (--json has them)");
     }
-    // The report of a node about a good version is no reason.
+    // Leaves out reports about a version that worked: they are no reason for the outcome.
     let against = |outcome| {
         matches!(
             outcome,
@@ -236,7 +237,7 @@ mod tests {
             .iter()
             .map(|record| entry(record, Some(VersionId(8)), &names))
             .collect();
-        // The time is in the local time zone.
+        // Replaces the time, which depends on the local time zone.
         let told = told.join("\n").replace(&time(1_700_000_000), "TIME");
         insta::assert_snapshot!(told);
     }

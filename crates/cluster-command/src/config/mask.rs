@@ -1,4 +1,5 @@
-//! Masking of secrets in the output of versions.
+//! Provides the mask that hides secrets of files when versions are printed. Certificates are
+//! described without their keys.
 
 use cluster::history::Mask;
 use language::difference;

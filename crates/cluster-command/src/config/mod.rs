@@ -1,5 +1,6 @@
-//! `evenkeel config`: the configuration of a cluster, its history, and changes to it. The command
-//! sends requests to the control role of this machine, which may be any node.
+//! Implements `evenkeel config`: shows the configuration versions of a cluster and their history,
+//! and proposes new ones. The command sends requests to the control role of this machine, on any
+//! node.
 
 mod apply;
 mod copies;
@@ -42,7 +43,7 @@ enum ConfigError {
     Ask(#[from] AskError),
     #[error("{0}")]
     Refused(String),
-    /// A version was tried and rolled back, with this message of the role.
+    /// A candidate was served and rolled back, with the message of the control role.
     #[error("{0}")]
     TakenBack(String),
     #[error("unexpected reply of the control role")]
@@ -59,7 +60,7 @@ enum ConfigError {
     Io(String, std::io::Error),
     #[error("{0}")]
     Unknown(String),
-    /// The author has not seen this accepted version, whose changes were printed.
+    /// The files lack the changes of this accepted version, whose difference was printed.
     #[error(
         "nothing was changed: version {0} was accepted after these files were last applied on this machine. Merge it \
          into them (`evenkeel config show --export DIRECTORY` writes it), then add `--onto {0}`"
@@ -157,7 +158,7 @@ fn records(max: u64) -> Result<Vec<VersionRecord>, ConfigError> {
     Ok(serde_json::from_str(&json(&Request::Log { max })?)?)
 }
 
-/// Returns the files of a version; without a version, those of the accepted one.
+/// Requests the files of a version, or those of the accepted version.
 fn set(version: Option<VersionId>) -> Result<FileSet, ConfigError> {
     match answer(&Request::Show { version })? {
         ControlReply::Set(set) => Ok(*set),
@@ -165,10 +166,7 @@ fn set(version: Option<VersionId>) -> Result<FileSet, ConfigError> {
     }
 }
 
-/// The files of the accepted version.
-///
-/// # Errors
-/// Returns why there are none, as a message.
+/// Requests the files of the accepted version from the control role.
 pub fn accepted_files() -> Result<FileSet, String> {
     set(None).map_err(|error| error.to_string())
 }
@@ -196,7 +194,8 @@ fn accepted(records: &[VersionRecord]) -> Option<&VersionRecord> {
     records.iter().find(accepted)
 }
 
-/// Returns the author of the change: the user before `sudo`, else the user.
+/// Returns the author for a proposal: option `--author`, or the user, before `sudo` or `doas`, and
+/// this host.
 fn author(matches: &ArgMatches) -> String {
     let given = matches.try_get_one::<String>("author").ok().flatten();
     if let Some(author) = given {

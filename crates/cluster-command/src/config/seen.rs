@@ -1,5 +1,5 @@
-//! Base version of the files of this machine: the version that was last applied from them. `config
-//! apply` refuses files that lack a later change.
+//! Stores the base version of the files of this machine: the accepted version to which they were
+//! last applied. `config apply` refuses files that lack a later change.
 
 use super::ConfigError;
 use cluster::command::VersionId;
@@ -11,7 +11,7 @@ const NAME: &str = "seen.json";
 const BYTES_MAX: u64 = 1 << 20;
 const ENTRIES_MAX: usize = 256;
 
-/// The base version of each command line.
+/// Base version for each list of files of a command line, as stored in the state directory.
 #[derive(Debug)]
 pub struct BaseVersions {
     path: PathBuf,
@@ -24,7 +24,7 @@ fn key(paths: &[PathBuf]) -> String {
 }
 
 impl BaseVersions {
-    /// Reads the file; a missing or invalid one is empty.
+    /// Reads the stored base versions. A missing, invalid or too large file counts as empty.
     pub fn read(state: &Path) -> BaseVersions {
         let path = state.join(NAME);
         let small = std::fs::metadata(&path).is_ok_and(|data| data.len() <= BYTES_MAX);

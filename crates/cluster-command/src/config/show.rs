@@ -1,4 +1,5 @@
-//! `config show`: the files of a version.
+//! Implements `config show`: prints the files of a version with masked secrets, as text or JSON, or
+//! exports them unmasked into a new directory.
 
 use super::mask::mask;
 use super::{ConfigError, named, print, set, version, write_own};
@@ -96,7 +97,8 @@ fn whole(set: &FileSet, mask: &FileMask<'_>) -> String {
     out
 }
 
-/// Writes the files below a new directory, each with its whole path.
+/// Writes the unmasked files below a new directory, each with its whole path. A file whose path
+/// contains `.` or `..` is left out.
 fn export(set: &FileSet, directory: &Path) -> Result<(), ConfigError> {
     let failed = |path: &Path| {
         let path = path.display().to_string();

@@ -1,4 +1,4 @@
-//! Loading of versions for tests, with the parts that the commands themselves know.
+//! Provides a loader of versions for tests, with only the parts that this crate depends on.
 
 use super::{CheckedVersion, VersionLoader};
 use cluster::file_set::FileSet;

@@ -1,4 +1,5 @@
-//! Builds the files of a version from the files of this machine, or from edited texts.
+//! Builds the files of a version from files of this machine or from edited texts, and loads
+//! versions for checks, differences and role inputs, by the loader that the binary provides.
 
 use super::ConfigError;
 use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
@@ -16,21 +17,22 @@ use std::sync::OnceLock;
 const PERMISSIONS: u32 = 0o7777;
 const READABLE_BY_ALL: u32 = 0o004;
 
-/// Payloads of the roles beside the proxy, by their part.
+/// Inputs of the roles beside the proxy, by part.
 pub type Payloads = BTreeMap<String, Vec<u8>>;
 
-/// Loads files with the sections of all parts. The program provides it.
+/// Functions that load files with the sections of all parts. The binary provides them.
 pub struct VersionLoader {
     /// Options of a load on this machine.
     pub options: fn() -> LoadOptions,
-    /// Returns the words and conditions of the main files of a version.
+    /// Returns the keywords and conditions of the main files of a version.
     pub grammar: fn(&FileSet) -> Grammar,
     /// Loads files of this machine, prints their diagnostics, and returns them with all files that
     /// they name.
     pub collect: fn(&[PathBuf], LoadOptions, &mut MessagePrinter) -> Result<FileSet, String>,
     /// Returns the inputs of roles, by part; None if the version has errors.
     pub payloads: fn(&FileSet, LoadOptions) -> Option<Payloads>,
-    /// Loads a version. With a printer, it also evaluates `test` sections and prints diagnostics.
+    /// Loads a version on this machine. With a printer, also evaluates `test` sections and prints
+    /// diagnostics.
     pub check: fn(&FileSet, LoadOptions, Option<&mut MessagePrinter>) -> CheckedVersion,
 }
 
@@ -43,7 +45,7 @@ pub struct CheckedVersion {
 
 static LOADER: OnceLock<VersionLoader> = OnceLock::new();
 
-/// Sets how versions are loaded. Called once at the start of a process.
+/// Sets the functions that load versions. Must be called once, at the start of a process.
 pub fn set_version_loader(loader: VersionLoader) {
     // A second call has no effect.
     let _ = LOADER.set(loader);
@@ -61,8 +63,8 @@ pub fn grammar(set: &FileSet) -> Grammar {
     (loader().grammar)(set)
 }
 
-/// Collects the files of the command line, and all files that they name, as the local member reads
-/// them.
+/// Reads the files of the command line, and all files that they name, as the local member does,
+/// also those of the section `config`.
 pub fn collect(
     paths: &[PathBuf],
     status: &ClusterStatus,
@@ -73,7 +75,7 @@ pub fn collect(
     let options = LoadOptions {
         node: me.map(|member| member.name.clone()),
         nodes: nodes.map(|member| member.name.clone()).collect(),
-        // Each machine checks for itself.
+        // Leaves checks of the machine, such as its interfaces, to each node.
         here: false,
         ..(loader().options)()
     };
@@ -85,7 +87,8 @@ pub fn collect(
     Ok(set)
 }
 
-/// Adds a file of this machine, if it can be read and there is room.
+/// Adds a file of this machine to a version. Returns false if the version has it already, it is no
+/// readable regular file, or a limit of the version is reached.
 fn add(set: &mut FileSet, path: &Path) -> bool {
     let Some(name) = path.to_str() else {
         return false;
@@ -115,8 +118,8 @@ fn add(set: &mut FileSet, path: &Path) -> bool {
     true
 }
 
-/// Returns a role's payload of a version at the node of the set. The inner `None` means that the
-/// version has nothing for the part, the outer `None` that the version has errors.
+/// Returns the input of a part's role in a version, for the node of the set. The outer None means
+/// that the version has errors, the inner None that the version has nothing for the part.
 pub fn payload(set: &FileSet, members: &[String], part: &str) -> Option<Option<Vec<u8>>> {
     let options = LoadOptions {
         resolve_names: false,
@@ -129,8 +132,8 @@ pub fn payload(set: &FileSet, members: &[String], part: &str) -> Option<Option<V
     Some(payloads.remove(part))
 }
 
-/// Returns the effects of another version on guests, one per line, as members of this cluster see
-/// them. Empty if a version has errors.
+/// Returns the effects of the new version on guests, one per line, for the node of the set. Empty
+/// if either version has errors.
 pub fn of_guests(old: &FileSet, new: &FileSet, members: &[String]) -> Vec<String> {
     let of = |set: &FileSet| payload(set, members, guest::keyword::NAME);
     let (Some(old), Some(new), Some(run)) = (of(old), of(new), &guest::keyword::PART.run) else {
@@ -139,7 +142,7 @@ pub fn of_guests(old: &FileSet, new: &FileSet, members: &[String]) -> Vec<String
     (run.difference)(old.as_deref(), new.as_deref())
 }
 
-/// Loads a version as this machine would, and reports errors.
+/// Loads a version for this machine. With a printer, prints its diagnostics.
 pub fn check(set: &FileSet, voice: Option<&mut MessagePrinter>) -> CheckedVersion {
     let options = LoadOptions {
         resolve_names: false,
@@ -148,8 +151,8 @@ pub fn check(set: &FileSet, voice: Option<&mut MessagePrinter>) -> CheckedVersio
     (loader().check)(set, options, voice)
 }
 
-/// Adds files of this machine that a version names and lacks. Returns true if files were added, so
-/// that the version has to be checked again.
+/// Adds files of this machine that a version names and does not contain. Returns true if files were
+/// added, so that the version has to be checked again.
 pub fn complete(set: &mut FileSet, checked: &CheckedVersion) -> bool {
     let mut added = false;
     for path in &checked.files {
