@@ -42,7 +42,8 @@ pub static COMMANDS: [Subcommand; 3] = [
 
 static CONFINE: OnceLock<Confine> = OnceLock::new();
 
-/// Sets the function that confines QEMU and its tools. Called once at the start of a process.
+/// Sets the function that confines QEMU and its tools. Must be called once, at the start of a
+/// process.
 pub fn set_confine(confine: Confine) {
     // Ignores a second call, which has no effect.
     let _ = CONFINE.set(confine);

@@ -1,9 +1,9 @@
-//! Implements the commands about guests and nodes: `evenkeel guest`, `node` and `fence`. They also
-//! create and import disk images. They are a crate of their own because they use both the crate
-//! `guest` and the crate `volume`.
+//! Implements the commands about guests and nodes: `evenkeel guest`, `node` and `fence`, with the
+//! creation and import of disk images. They are a crate of their own because they use both the
+//! crate `guest` and the crate `volume`.
 //!
-//! The roles execute the orders, which reach them through the running supervisor. A command itself
-//! inspects and changes an image, by confined programs, before a guest gets it.
+//! The guest role executes orders, which reach it through the running supervisor. A command itself
+//! builds, inspects and changes an image, by confined programs, before a guest gets it.
 
 #![allow(
     clippy::missing_errors_doc,

@@ -134,9 +134,10 @@ fn sections(report: &StatusReport, name: &str, from: &Guest, new: &str, disks: &
     text
 }
 
-/// Source of the clone's disks, all as of one moment.
+/// Source from which the clone's disks are copied.
 enum From {
-    /// Snapshots of all disks; true if they were taken for this clone.
+    /// Snapshots of all disks, taken at one moment. The flag is true if they were taken for this
+    /// clone.
     Moment(Moment, bool),
     /// The volumes themselves, to which nothing can write during the copy.
     Volumes,
@@ -167,8 +168,8 @@ fn fill(matches: &ArgMatches, name: &str, old: &[Disk], new: &[Disk]) -> Result<
     Ok(filled?.join(", "))
 }
 
-/// Creates this node's copies of volumes with two copies, and refuses to fill any before all are
-/// served.
+/// Creates this node's copy of each new volume with two copies. Returns an error that lists the
+/// volumes which no role serves yet, so that none is filled before all are served.
 fn have_both_copies(matches: &ArgMatches, new: &[Disk]) -> Result<(), String> {
     let mut missing = Vec::new();
     let mut on = "";
@@ -203,8 +204,8 @@ fn create_empty(disk: &Disk) -> Result<bool, String> {
     }
 }
 
-/// Returns whether this node's copy of a volume with two is a file of zeroes only. The volume
-/// itself does not record which blocks were ever written.
+/// Returns true if the new volume has two copies, and the file of this node's copy contains only
+/// zeroes. The volume itself does not record which blocks were ever written.
 fn reads_as_zeroes(disk: &Disk) -> bool {
     let (Backing::File(directory), Some(_)) = (&disk.spec.backing, &disk.spec.pair) else {
         return false;
@@ -272,8 +273,8 @@ fn one(
     new: &Disk,
 ) -> Result<String, String> {
     let name = &new.volume;
-    // Clones a snapshot only into a volume with one copy. A volume with two copies is empty at
-    // first, and the data is written to both.
+    // Clones the snapshot only into a volume with one copy: both copies of another one are empty at
+    // first, and the data is copied through the volume.
     if let Some(snapshot) = snapshot.filter(|_| new.spec.pair.is_none()) {
         match command::create_from(name, &new.spec, snapshot) {
             Ok(_) => {
@@ -284,7 +285,7 @@ fn one(
                     old.volume
                 ));
             }
-            // Copies the data, because the storage cannot clone this snapshot.
+            // Falls through to a copy of the data: the storage cannot clone this snapshot.
             Err(CommandError::Snapshot(
                 SnapshotError::Elsewhere(_)
                 | SnapshotError::NotAFile(_)

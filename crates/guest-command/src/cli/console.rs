@@ -1,4 +1,6 @@
-//! Shows the last output of a guest's serial terminal, and connects the operator's terminal to it.
+//! Implements `evenkeel guest log`, which prints the recorded output of a guest's serial terminal,
+//! and `evenkeel guest console`, which connects the operator's terminal to it, directly or through
+//! the guest role of another node.
 
 use super::far::{self, REST_MAX, REST_MIN};
 use super::screen::Screen;
@@ -157,7 +159,8 @@ impl Drop for Raw {
     }
 }
 
-/// Serial terminal of a guest: on this node, or through the role.
+/// Connection to a guest's serial terminal: on this node, or by the guest role through another
+/// node.
 enum Terminal<'i> {
     /// The guest runs on this node. This process has the terminal to itself until the file is
     /// closed.
@@ -220,8 +223,8 @@ pub(super) fn console(matches: &ArgMatches) -> ExitCode {
 const GUEST_ENDED: &str = "the connection ended: the guest stopped or moved. Run the command again";
 const CONSOLE_ENDED: &str = "the console ended; the guest continues";
 
-/// Reads keys. Returns the number of keys before the end key, and whether that was pressed; None at
-/// the end of input.
+/// Reads typed bytes. Returns the number of bytes before the end key, and whether that key was
+/// pressed; None at the end of input.
 fn keys(from: impl AsFd, bytes: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
     let count = rustix::io::read(from, &mut *bytes)?;
     let keys = bytes.get(..count).unwrap_or_default();
@@ -355,7 +358,7 @@ mod tests {
         for (printed, shown) in cases {
             assert_eq!(plain(printed), shown.as_bytes(), "{printed:?}");
         }
-        // The first byte of a character whose rest has not been read.
+        // Keeps the first byte of a character whose rest has not been read.
         assert_eq!(plain(b"a\xc3"), b"a\xc3");
     }
 
@@ -364,7 +367,7 @@ mod tests {
 
     impl Write for Stuck {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // After the sender is dropped it accepts everything.
+            // Blocks until the sender is dropped.
             let _ = self.0.recv();
             lock(&self.1).extend_from_slice(bytes);
             Ok(bytes.len())
@@ -383,7 +386,7 @@ mod tests {
         let shown = Arc::<Mutex<Vec<u8>>>::default();
         let screen = Screen::new(Stuck(stuck, Arc::clone(&shown)));
         let relayed = std::thread::spawn(move || relay(socket, keys, screen));
-        // More than all buffers between them can contain.
+        // Writes more than all buffers on the way can contain.
         for _ in 0..10_000 {
             guest.write_all(&[b'x'; 1000]).unwrap();
         }

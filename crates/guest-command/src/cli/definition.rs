@@ -1,4 +1,4 @@
-//! Defines the options of `evenkeel guest` and `evenkeel node`.
+//! Defines the subcommands and options of `evenkeel guest` and `evenkeel node`.
 
 use clap::{Arg, Command};
 use command::options::{flag, process_id, serving_files};

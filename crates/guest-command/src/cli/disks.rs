@@ -1,5 +1,5 @@
-//! Finds the disks of a guest, and the snapshots of all of them that were taken at one moment:
-//! snapshots with the same time and the same label belong together.
+//! Finds the volumes that a guest writes, and groups their snapshots by the moment at which they
+//! were taken: snapshots with the same time and the same label belong together.
 
 use clap::ArgMatches;
 use command::status::ask_part;
@@ -17,7 +17,7 @@ pub(super) struct Disk {
     pub(super) spec: Spec,
 }
 
-/// The snapshots of one moment.
+/// Snapshots of a guest's disks with the same time and label, and the volumes that lack one.
 #[derive(Default)]
 pub(super) struct Moment {
     pub(super) snapshots: Vec<(String, Snapshot)>,

@@ -1,5 +1,5 @@
-//! Requests the state of guests on other nodes from those nodes, for `evenkeel guest list` and
-//! `show`.
+//! Completes the local report for `evenkeel guest list` and `show`: requests the state of guests on
+//! other nodes from those nodes, and replaces what this node reports about them.
 
 use super::order;
 use guest::message::{GuestOrder, GuestResponse};
@@ -14,11 +14,11 @@ use supervisor::directory::Instance;
 const LIMIT: Duration = Duration::from_secs(3);
 const CANNOT: &str = "whose state cannot be queried";
 pub(super) const UNKNOWN: &str = "unknown";
-/// Number with the process ID of QEMU, on the node that reports it.
+/// Name of the report's number with the process ID of QEMU, valid on the reporting node.
 const PROCESS: &str = "process";
-/// Fact with the directory of a guest on its own node.
+/// Name of the fact with the directory of a guest, valid on its own node.
 const FILES: &str = "files";
-/// Fact that marks the report of another node.
+/// Name of the fact that marks a subject as another node's report.
 const SHOWN_BY: &str = "shown by";
 
 /// Report of another node, or why there is none.
@@ -29,8 +29,8 @@ struct RemoteGuestReport {
     trouble: String,
 }
 
-/// Adds the reports of other nodes to this node's report, for one guest or for all. Returns the
-/// guests about which their own node reports nothing.
+/// Replaces the data about guests on other nodes by the reports of those nodes, for the named guest
+/// or for all. Returns the guests about which their own node should report something and does not.
 pub(super) fn complete(
     instance: &Instance,
     report: &mut StatusReport,
@@ -95,8 +95,8 @@ fn ask(instance: &Instance, report: &StatusReport, node: &str, name: &str) -> Re
     }
 }
 
-/// Replaces this node's data about a guest by those of the guest's node. Returns false if that node
-/// reports nothing although it should.
+/// Replaces this node's data about a guest by those of the guest's node. Without a report of that
+/// node, keeps the data and returns false if the node cannot be queried.
 fn take_over(own: &mut Subject, node: &str, shown: &RemoteGuestReport, now_ms: u64) -> bool {
     let report = shown.report.as_ref();
     let theirs = report.and_then(|report| report.find(GUEST, &own.name));
@@ -205,10 +205,10 @@ mod tests {
         take_over(&mut subject, "beta", &shown("", 0), 500_000);
         assert_eq!(subject.state.word, "running");
         assert_eq!(subject.why, "its check fails: refused");
-        // By the clock of this machine.
+        // Times are converted to the clock of this machine.
         assert_eq!(subject.since, Some(at(490_000)));
         assert_eq!(subject.events[0].at, at(480_000));
-        // The meaning of the numbers is that of this node.
+        // The numbers `running` and `process` stay those of this node.
         assert_eq!(
             (subject.value(RUNNING), subject.value(PROCESS)),
             (Some(0), Some(0))

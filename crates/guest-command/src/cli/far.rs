@@ -1,5 +1,5 @@
-//! Runs a command about a guest on the node where the guest runs. The output comes back through the
-//! guest roles of both nodes.
+//! Runs a command about a guest on the node where the guest runs or has its disks. The output comes
+//! back through the guest roles of both nodes.
 
 use super::{disks, find, order};
 use crate::cli::load_guest_report;
@@ -16,13 +16,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 use supervisor::directory::Instance;
 
-/// Minimum pause after an empty response.
+/// Minimum pause between two requests of output after an empty response.
 pub(super) const REST_MIN: Duration = Duration::from_millis(10);
-/// Maximum pause after an empty response.
+/// Maximum pause between two requests of output after empty responses.
 pub(super) const REST_MAX: Duration = Duration::from_millis(100);
 
-/// Executes a command on another node, if the guest is there. Returns None if this node has to
-/// execute the command.
+/// Executes the command on another node if the guest is there, and returns its exit code. Returns
+/// None if this node has to execute the command.
 pub(super) fn instead(matches: &ArgMatches) -> Option<ExitCode> {
     let (command, matches) = matches.subcommand()?;
     let what = remote(command, matches)?;
@@ -71,8 +71,9 @@ fn remote(command: &str, matches: &ArgMatches) -> Option<RemoteCommand> {
     })
 }
 
-/// Returns the other node that has to execute the command: the node of the guest. If the guest is
-/// down and this node lacks what the command needs, another node on which the guest may run.
+/// Returns the other node that has to execute the command: the node of the guest, or, if the guest
+/// is down and this node lacks what the command needs, another node on which the guest may run.
+/// Returns None if this node has to execute the command.
 fn node(
     matches: &ArgMatches,
     instance: &Instance,
@@ -135,7 +136,7 @@ fn is_of_this_node(
     }
 }
 
-/// Output stream of another node.
+/// Command that runs on another node, whose output is requested by its number.
 pub(super) struct RemoteOutputStream<'i> {
     instance: &'i Instance,
     number: u64,

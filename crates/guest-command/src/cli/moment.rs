@@ -1,6 +1,6 @@
-//! Orders the steps in which snapshots of all disks of a guest are taken at one moment, independent
-//! of their execution. If a step fails, the snapshots taken so far are removed, and the guest
-//! continues.
+//! Runs the steps by which snapshots of all disks of a guest are taken at one moment, in an
+//! environment that executes each: pause the guest, take the snapshots, let it continue. If a step
+//! fails, the snapshots taken so far are removed, and the guest continues.
 
 use guest::message::{Stand, StandstillProgress, StandstillStatus};
 
@@ -34,7 +34,7 @@ pub(super) fn take<W: SnapshotEnvironment>(
     let ended = world.control_guest(Stand::End).and_then(accepted);
     match taken.and(ended) {
         Err(words) => Err(undone(world, words, made)),
-        // Counts the snapshots as complete, however late this result arrives.
+        // Returns the snapshots as complete, even if the end of the pause is not confirmed in time.
         Ok(ended) => {
             let over = until(world, ended.clone(), StandstillProgress::Over);
             Ok((made, over.unwrap_or(ended)))
@@ -93,7 +93,7 @@ fn undone<W: SnapshotEnvironment>(world: &mut W, words: String, made: Vec<W::Mad
 mod tests {
     use super::*;
 
-    /// Log of all steps, and the step that fails.
+    /// Environment that logs all steps, and lets one of them fail.
     #[derive(Default)]
     struct Script {
         steps: Vec<String>,

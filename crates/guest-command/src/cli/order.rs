@@ -1,5 +1,5 @@
-//! Sends an operator's orders about guests and nodes to the guest role, and shows the progress
-//! until they are executed.
+//! Implements the commands by which an operator starts, stops and moves guests and drains or fills
+//! nodes: sends orders to the guest role, and prints the progress until they are executed.
 
 use super::{PART, elsewhere as far, find, load_guest_report};
 use clap::ArgMatches;
@@ -22,7 +22,8 @@ use volume::cli::overwrite;
 
 const FAR_EVERY: Duration = Duration::from_millis(20);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Number of polls without the order to stop after which another order must have arrived.
+/// Number of polls whose report has no order to stop, after which the command assumes that another
+/// order replaced it.
 const LOOKS_WITHOUT_ORDER: u32 = 50;
 /// Time for which the command waits for a start; the start continues afterwards.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -52,8 +53,8 @@ pub(super) fn send_order(instance: &Instance, message: &OfGuest) -> Result<Strin
     }
 }
 
-/// Sends an order, possibly for another node, and returns its response. After the timeout the order
-/// stays pending.
+/// Sends an order, possibly for another node, and polls for its response until `limit`. The
+/// response of an order that is still pending then has a non-zero `waits`.
 pub(super) fn answer_within(
     instance: &Instance,
     message: &OfGuest,
@@ -89,7 +90,7 @@ pub(super) fn is_away(report: &StatusReport, node: &str) -> bool {
     node_state(report, node) == Some(GuestNodeState::Away)
 }
 
-/// Returns the state of a node; None: no guest may run there.
+/// Returns the state of a node in the report; None for a node on which no guest may run.
 fn node_state(report: &StatusReport, node: &str) -> Option<GuestNodeState> {
     let subject = report.find(NODE, node)?;
     Some(GuestNodeReport::of(subject).state)
@@ -116,7 +117,8 @@ fn of(node: String, order: OfGuest) -> OfGuest {
     OfGuest::At { node, order }
 }
 
-/// Ensures that a stopped guest stays so until an operator starts it.
+/// Orders that a guest which is down stays so until an operator starts it, and waits until the
+/// order is recorded.
 pub(super) fn keep_down(matches: &ArgMatches, name: &str) -> Result<(), String> {
     let instance = super::snapshot::is_down(matches, name)?;
     let is_stopped = |report: &StatusReport| -> Result<bool, String> {
@@ -139,7 +141,7 @@ pub(super) fn keep_down(matches: &ArgMatches, name: &str) -> Result<(), String> 
     })
 }
 
-/// Removes the mark of a restore that an earlier version of the program stored with the guest.
+/// Removes the mark of a restore that an earlier release stored with the guest, if there is one.
 pub(super) fn end_restore(matches: &ArgMatches, name: &str) -> Result<(), String> {
     let (instance, report) = load_guest_report(matches)?;
     if !is_restoring(find(&report, name)?) {
@@ -159,7 +161,8 @@ pub(super) fn end_restore(matches: &ArgMatches, name: &str) -> Result<(), String
     })
 }
 
-/// Checks that the volumes of a guest are complete. With `--yes`, they are used as they are.
+/// Checks that the local copies of a guest's volumes are not marked as incomplete. With `--yes`,
+/// the marks are removed instead.
 fn has_complete_volumes(
     matches: &ArgMatches,
     instance: &Instance,
@@ -184,8 +187,7 @@ fn has_complete_volumes(
     Ok(())
 }
 
-/// Returns whether an earlier version of the program marked the guest because its disks were being
-/// restored.
+/// Returns whether an earlier release marked the guest because its disks were being restored.
 fn is_restoring(subject: &Subject) -> bool {
     GuestReport::of(subject).stop_order == StopOrder::UntilRestored
 }
@@ -232,7 +234,7 @@ fn watch<T>(
     }
 }
 
-/// Decides how long a command waits: until a deadline, and as long as something changes.
+/// Limits the wait of a command: by a deadline, and by [`STALL_MAX`] without a change.
 struct Patience {
     until: Instant,
     last: String,
@@ -278,8 +280,8 @@ impl Patience {
 struct Failures(BTreeMap<String, (bool, usize)>);
 
 impl Failures {
-    /// Records whether the current move of a guest has failed. Returns whether it has failed too
-    /// often.
+    /// Counts the failed moves of a guest, and returns whether they reached [`FAILURES_MAX`].
+    /// `has_failed` is true as long as the report shows the last move as failed.
     fn record_outcome(&mut self, name: &str, has_failed: bool) -> bool {
         let (before, count) = self.0.entry(name.to_owned()).or_default();
         *count += usize::from(has_failed && !*before);
@@ -288,7 +290,8 @@ impl Failures {
     }
 }
 
-/// Waits a moment. A user who interrupts the wait is informed that the order stays in force.
+/// Waits until the next poll. If a signal arrives, prints that the order stays in force, and ends
+/// the process by that signal.
 fn wait_for_next_poll(signals: &SignalFd) {
     let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
     // Ignores the result, because all conditions are checked again in any case.
@@ -313,10 +316,10 @@ fn words_of(report: &StatusReport, name: &str) -> Result<String, String> {
     Ok(report::words_of(find(report, name)?))
 }
 
-/// Returns the state and its reason, of a guest that may be on another node.
+/// Requests the state of a guest with its reason from the node on which it is.
 ///
 /// # Errors
-/// Returns why the guest has not moved.
+/// Returns why the guest has not moved, or why there is no response.
 fn how(instance: &Instance, report: &StatusReport, name: &str) -> Result<String, String> {
     let order = at(
         report,

@@ -1,5 +1,6 @@
-//! Implements `evenkeel guest remove`, which removes all traces of a guest except its volumes.
-//! Volumes have commands of their own.
+//! Implements `evenkeel guest remove`, which orders the guest role to remove the files and records
+//! of a guest without a section. For a guest with a section, it prints the necessary steps,
+//! including the commands that delete the volumes.
 
 use super::disks::{self, Disk};
 use super::{load_guest_report, order, snapshot};

@@ -12,7 +12,7 @@ const WAITING_MAX: usize = 1 << 20;
 /// Text in place of output that was dropped.
 pub(super) const NOT_SHOWN: &[u8] = b"\r\n[output is missing here: this terminal was too slow]\r\n";
 
-/// A terminal to which a thread writes.
+/// Output to a terminal, which a thread writes.
 pub(super) struct Screen {
     shared: Arc<(Mutex<PendingOutput>, Condvar)>,
     writer: Option<JoinHandle<()>>,
@@ -34,10 +34,10 @@ impl Screen {
         Screen { shared, writer }
     }
 
-    /// Shows a piece of output, or drops it while too much waits.
+    /// Queues a piece of output, or drops it and all further ones while the queue is full.
     ///
     /// # Errors
-    /// Fails if the terminal is gone.
+    /// Fails if the thread has ended because the terminal cannot be written.
     pub(super) fn show(&mut self, piece: &[u8]) -> io::Result<()> {
         if self.writer.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(io::ErrorKind::BrokenPipe.into());

@@ -58,8 +58,8 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     Ok(format!("{stamp}\n"))
 }
 
-/// Returns why a complete snapshot is still an error: it is not known whether the guest runs again.
-/// Returns None if it does.
+/// Returns the error for a complete snapshot after which the guest has not confirmed in time that
+/// it continues; None if it has.
 pub(super) fn not_over(name: &str, stamp: Stamp, stood: &StandstillStatus) -> Option<String> {
     (stood.state != StandstillProgress::Over).then(|| {
         format!(
@@ -91,8 +91,8 @@ pub(super) fn how(stood: &StandstillStatus) -> String {
     }
 }
 
-/// Takes the snapshots of all disks. The disks of a template cannot be written, so nothing has to
-/// be paused.
+/// Takes snapshots of all disks at one moment, and returns their common time. The guest is not
+/// paused if it is a template, whose disks nobody can write.
 pub(super) fn of_all(
     matches: &ArgMatches,
     instance: &Instance,
@@ -262,8 +262,7 @@ pub(super) fn list(matches: &ArgMatches) -> Result<String, String> {
     })
 }
 
-/// Returns the lines of `evenkeel guest show` about snapshots. A user without access to the
-/// snapshots sees the rest.
+/// Returns the lines about snapshots in `evenkeel guest show`; none without access to the volumes.
 pub(super) fn lines(matches: &ArgMatches, instance: &Instance, name: &str) -> String {
     let guest = disks::known(instance, name).ok();
     let guest = guest.and_then(|guest| guest.served.or(guest.started_as));
@@ -385,7 +384,8 @@ pub(super) fn incomplete_of(
     Ok(None)
 }
 
-/// Adds to an error which volumes were marked before it. Their content has not changed.
+/// Adds to an error the volumes that were marked as incomplete before it. Their content has not
+/// changed.
 fn marked_only(error: &str, volumes: &[&str], count: usize) -> String {
     match &volumes[..count.min(volumes.len())] {
         [] => error.to_owned(),
@@ -396,7 +396,7 @@ fn marked_only(error: &str, volumes: &[&str], count: usize) -> String {
     }
 }
 
-/// Refuses a guest that is not down, here or elsewhere.
+/// Returns the instance if the guest is down and on no node, otherwise an error.
 pub(super) fn is_down(matches: &ArgMatches, name: &str) -> Result<Instance, String> {
     let (instance, report) = load_guest_report(matches)?;
     let subject = find(&report, name)?;

@@ -1,6 +1,5 @@
-//! Implements `evenkeel guest template`, which prints the lines that make a guest a template. Only
-//! the section decides whether a guest is a template, on every node that serves the files; the
-//! command changes nothing.
+//! Implements `evenkeel guest template`, which prints the lines that make a guest a template. The
+//! command changes nothing: a guest is a template by its section in the configuration.
 
 use super::{disks, find, load_guest_report, snapshot, unknown};
 use clap::ArgMatches;

@@ -32,8 +32,7 @@ const PACKAGES: &str =
     "linux-image-amd64,openssh-server,grub2-common,grub-pc-bin,qemu-guest-agent,ca-certificates";
 const ROOM: u64 = 4 << 30;
 const SIZE: u64 = 20 << 30;
-/// Kernel option for interface names such as `eth0`: names by bus position would depend on the
-/// machine model.
+/// Kernel option for the interface name `eth0`: names by bus position depend on the machine model.
 const APPEND: &str = "net.ifnames=0";
 
 struct GuestImageArguments {
@@ -379,7 +378,7 @@ fn configure(
     inside.write("/boot/grub/grub.cfg", menu.text().as_bytes())
 }
 
-/// Sets the password of root without exposing it on a command line.
+/// Sets the password of root in a directory tree without exposing it on a command line.
 fn set_password(tree: &Path, password: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("chpasswd: {error}");
     // Runs the guest's program: PAM of the host would load modules of another release.

@@ -15,16 +15,16 @@ pub const NEEDS: [(&str, &str); 2] = [
     ("/usr/lib/grub/i386-pc/boot.img", "grub-pc-bin"),
 ];
 
-/// File system with GRUB's directory.
+/// File system that contains GRUB's directory.
 pub struct Home<'a> {
     pub uuid: &'a str,
     /// Type of the file system, as `blkid` names it.
     pub system: &'a str,
-    /// GRUB's directory in the file system: `/boot/grub`.
+    /// Path of GRUB's directory from the root of the file system, such as `/boot/grub`.
     pub directory: &'a str,
 }
 
-/// Copies GRUB's modules into its directory.
+/// Copies GRUB's modules from the host into the directory `i386-pc` below `directory`.
 ///
 /// # Errors
 /// Fails if files cannot be read or written.
@@ -46,10 +46,11 @@ pub fn copy_modules(inside: &Inside, directory: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes GRUB before the first partition of a disk.
+/// Creates GRUB's core image and writes it with the boot sector before the first partition of a
+/// disk.
 ///
 /// # Errors
-/// Fails if it does not fit, or if `grub-mkimage` fails.
+/// Fails if the core image does not fit, a file cannot be read or written, or `grub-mkimage` fails.
 pub fn embed(
     runner: &Runner,
     work: &Path,

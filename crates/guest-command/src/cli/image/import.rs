@@ -126,7 +126,8 @@ fn plan(disks: &[Disk], sizes: &[u64], place: &ImageDestination) -> String {
     all.map(line).collect()
 }
 
-/// Inspects an image: its disks, and its description of the machine.
+/// Opens an image and returns its disks and a draft of the guest's section. Refuses unsupported
+/// formats and truncated images.
 fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, GuestDraft), String> {
     let at = |error: std::io::Error| format!("{}: {error}", from.display());
     // Opens without blocking, because a pipe may have no writer.
@@ -214,8 +215,8 @@ pub(super) fn tail(file: &mut File, offset: u64, length: u64) -> std::io::Result
     Ok(tail)
 }
 
-/// Returns the block node of an image in a file. Without `follows` it has no backing file, whatever
-/// its header contains.
+/// Returns QEMU's block node for an image in a file. Without `follows` the node of a format with
+/// backing files has none, whatever the header of the image contains.
 fn node(format: Format, file: Value, follows: bool) -> Value {
     match format {
         Format::Driver(driver @ ("qcow2" | "vmdk")) if !follows => {
@@ -230,7 +231,8 @@ fn plain(words: &str) -> String {
     words.replace(char::is_control, "?")
 }
 
-/// Refuses an image that names other files; or with `follows` collects them.
+/// Refuses an image that names other files, or with `follows` adds the existing ones and those that
+/// these name to `files`.
 fn chain(
     from: &Path,
     format: Format,
@@ -267,7 +269,7 @@ fn chain(
     }
     for name in names {
         let path = directory.join(&name);
-        // Skips the description of a parent, which is not a path.
+        // Skips names that are no files, such as the description of a parent image.
         if !path.is_file() || files.contains(&path) {
             continue;
         }
@@ -515,7 +517,7 @@ mod tests {
             words.contains("'a.raw' does not match its SHA256 checksum"),
             "{words}"
         );
-        // A disk whose partition ends beyond it, and no manifest.
+        // The next archive has a disk whose partition ends beyond it, and no manifest.
         let mut cut = vec![0_u8; 4096];
         cut[510..512].copy_from_slice(&[0x55, 0xaa]);
         cut[446..462].copy_from_slice(&[0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0]);

@@ -1,5 +1,5 @@
-//! Inspects a disk that is imported: the partition table and file systems with `blkid` and
-//! `sfdisk`, and the installed system with read-only mounts.
+//! Inspects raw disks for an import: finds partitions and file systems with `blkid` and `sfdisk`,
+//! mounts file systems, and describes the installed system by its files.
 
 use ::image::system::{self, version_key};
 use ::image::xen::domain::Disk;
@@ -49,10 +49,10 @@ fn probe(
         .collect())
 }
 
-/// Inspects a raw disk, or a partition.
+/// Returns the partition table and the file systems of a raw disk or partition.
 ///
 /// # Errors
-/// Fails if it is interrupted.
+/// Fails only if a program is interrupted or cannot be started.
 pub fn disk(
     runner: &Runner,
     path: &Path,
@@ -172,7 +172,8 @@ pub fn unmount(runner: &Runner, at: &Path) -> Result<(), Stopped> {
     runner.run(program("umount").arg(at)).map(|_| ())
 }
 
-/// Returns the names of partitions on the old machine, with their UUIDs.
+/// Returns the UUID of each file system by the device name of its disk or partition on the old
+/// machine.
 pub fn uuids(disks: &[Disk], seen: &[DiskContents]) -> BTreeMap<String, String> {
     let mut uuids = BTreeMap::new();
     for (disk, seen) in disks.iter().zip(seen) {
@@ -187,7 +188,8 @@ pub fn uuids(disks: &[Disk], seen: &[DiskContents]) -> BTreeMap<String, String> 
     uuids
 }
 
-/// Finds the first operating system on the disks of a guest. `files`: the raw disks.
+/// Finds the first operating system on the disks of a guest. `files` has the raw disk for each of
+/// `disks`.
 ///
 /// # Errors
 /// Fails if it is interrupted.

@@ -1,6 +1,6 @@
-//! Determines where an image is copied to: the volumes of a guest, or named volumes. Missing
-//! sections are printed for pasting, with the commands that follow: the operator's files are never
-//! edited.
+//! Finds the volumes to which images are copied: those of an existing guest, or named ones.
+//! Sections for missing volumes are printed for pasting, with the commands that follow: the
+//! operator's files are never edited.
 
 use crate::cli::find;
 use ::image::section::{GuestDraft, VolumeLocation};
@@ -19,17 +19,17 @@ use volume::report::{SIZE, VOLUME};
 const NAME_MAX: usize = 64;
 
 pub struct ImageDestination {
-    /// Existing volumes, in the order of the images.
+    /// Names of the target volumes, in the order of the images.
     pub volumes: Vec<String>,
-    /// Sizes in bytes, in the order of the images.
+    /// Sizes of the target volumes in bytes, in the order of the images.
     pub sizes: Vec<u64>,
-    /// Steps that are necessary before; empty: none.
+    /// Sections and commands that the operator has to add first; empty if all volumes exist.
     pub before: String,
     pub after: String,
 }
 
 impl ImageDestination {
-    /// Fails if a volume is missing, after printing the necessary steps.
+    /// Checks that all volumes exist; otherwise prints the necessary steps.
     ///
     /// # Errors
     /// Fails if a volume is missing.
@@ -46,7 +46,7 @@ impl ImageDestination {
     }
 }
 
-/// Refuses a text that cannot be the name of a new guest and of its volume.
+/// Checks that a text can be the name of a new guest and of its volume.
 ///
 /// # Errors
 /// Fails if the text cannot be such a name.
@@ -63,7 +63,8 @@ pub fn can_be_named(name: &str) -> Result<(), String> {
     }
 }
 
-/// Finds the volumes of a guest. `draft` describes the planned guest, with a volume for each image.
+/// Finds the target volumes for the images of a planned guest. `draft` describes that guest; for an
+/// existing guest, its disks replace those of the draft.
 ///
 /// # Errors
 /// Fails if no instance runs, if the guest runs, or if it has fewer disks than images.

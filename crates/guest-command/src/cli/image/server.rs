@@ -24,20 +24,20 @@ const START_MAX: Duration = Duration::from_secs(30);
 const END_MAX: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// A disk server process of QEMU.
+/// Process `qemu-nbd` that serves one image, killed on drop.
 pub struct Server {
     process: QemuProcess,
     home: GuestDirectory,
     export: String,
 }
 
-/// An image, as QEMU's block layer opens it.
+/// Image and the files that QEMU may open for it.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// Node in QEMU's block graph.
     pub node: Value,
     pub files: Vec<PathBuf>,
-    /// True if QEMU writes to the image. Such files are in the directory of the server.
+    /// QEMU may write to the image. The written file is in the directory of the server.
     pub writes: bool,
 }
 
@@ -57,7 +57,7 @@ pub fn file(path: &Path) -> Result<Value, String> {
 }
 
 impl Server {
-    /// Starts a server for an image under this export name.
+    /// Starts a server for an image under this export name, and waits for its socket.
     ///
     /// # Errors
     /// Fails with QEMU's message if the image cannot be read.
@@ -126,8 +126,8 @@ impl Server {
         }
     }
 
-    /// Connects to the server. It listens before it has opened the image, so a refused image closes
-    /// the connection. The server's output then contains the reason.
+    /// Connects to the server. The server listens before it has opened the image, so a refused
+    /// image closes the connection, and the server's output contains the reason.
     ///
     /// # Errors
     /// Fails with QEMU's message if the image cannot be read, or with the connection's error.

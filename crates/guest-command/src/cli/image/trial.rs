@@ -1,6 +1,6 @@
 //! Boots an imported system as a test: starts QEMU with the arguments that the guest will have, on
-//! a snapshot of its disks, and with an isolated network. The serial terminal is watched until it
-//! shows a login prompt.
+//! snapshots of its disks, and with an isolated network. The test watches the serial terminal until
+//! it shows a login prompt or a known failure, or the time limit expires.
 
 use super::server::{Image, Server};
 use crate::cli::confine;
@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const TELL_EVERY: Duration = Duration::from_secs(20);
 const END_BYTES: usize = 4096;
 const LINES_SHOWN: usize = 15;
-/// Terminal output of a failed boot.
+/// Texts on the terminal that show a failed boot.
 const FAILURES: [&str; 8] = [
     "Kernel panic",
     "No bootable device",
@@ -252,7 +252,8 @@ fn last_lines(text: &str, count: usize) -> String {
         .collect()
 }
 
-/// Removes terminal control sequences (ECMA-48, section 5.4).
+/// Returns the text of terminal output without control sequences (ECMA-48, section 5.4) and other
+/// control characters.
 fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut signs = text.chars();

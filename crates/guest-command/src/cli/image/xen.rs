@@ -222,7 +222,8 @@ fn look_at(domain: XenDomain, shop: &Workshop, runner: &Runner) -> Result<Detect
     })
 }
 
-/// Inspects a disk; a disk in another format than raw is converted first.
+/// Returns a disk as a raw file, and its contents. A disk in another format than raw is converted
+/// into the working directory first.
 fn a_disk(
     disk: &Disk,
     index: usize,

@@ -1,4 +1,5 @@
-//! Changes the copy of a Xen guest's disks so that it boots as a guest of QEMU.
+//! Copies the disks of a Xen guest, and changes the copies so that the system boots as a guest of
+//! QEMU: settings, initial RAM disk, and GRUB.
 
 use super::super::look::{self, MountableFileSystem};
 use super::super::{grub, server};
@@ -33,7 +34,8 @@ const CAPABILITIES: [&str; 5] = [
     "CAP_SETFCAP",
 ];
 
-/// Creates the new disks, and returns their files.
+/// Copies the disks of the plan into new raw files, with a partition table where the plan requires
+/// one, and returns their paths.
 ///
 /// # Errors
 /// Fails if a copy fails, or if it is interrupted.
@@ -145,7 +147,7 @@ struct Tree {
 }
 
 impl Tree {
-    /// Returns the file system that GRUB reads, and the directory of kernels there.
+    /// Returns the file system that contains the kernels, and their directory in it.
     fn kernels(&self) -> (&Inside, &'static str) {
         match &self.boot {
             Some(boot) => (boot, ""),
@@ -264,8 +266,8 @@ fn files(inside: &Inside, looked: &DetectedGuest, linux: &Linux) -> Result<(), S
         .try_for_each(|path| inside.set_aside(path))
 }
 
-/// Creates the initial RAM disk, and returns its name. Returns None if the image has no program for
-/// that.
+/// Creates the initial RAM disk by a program of the image, and returns its name. Returns None if
+/// the image has no such program.
 fn initial_disk(
     tree: &Tree,
     choice: &KernelChoice,
@@ -337,8 +339,8 @@ fn initial_disk(
     }
 }
 
-/// Runs a program of the image in a sandbox: only the image's files, and no devices, network or
-/// privileges beyond files.
+/// Returns the command that runs a program of the image in a sandbox: with only the image's files,
+/// and without devices, network, and privileges beyond files.
 fn sandbox(tree: &Tree, words: &[String]) -> Command {
     let mut bwrap = program("bwrap");
     bwrap.args([

@@ -1,6 +1,6 @@
-//! Checks the kernel file on this host that a Xen configuration names, before it is copied into the
-//! image. The author of the configuration could name any file, so it must be no link, and has to be
-//! a kernel.
+//! Reads the kernel file on this host that a Xen configuration names, before it is copied into the
+//! image. The author of the configuration could name any file, so it must be no link, and must have
+//! the header of a kernel.
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::fs::File;
@@ -12,10 +12,10 @@ const BYTES_MAX: u64 = 256 << 20;
 /// "The Real-Mode Kernel Header": `boot_flag` and `header`).
 const MARKS: [(usize, &[u8]); 2] = [(0x1fe, &[0x55, 0xaa]), (0x202, b"HdrS")];
 
-/// Reads a kernel.
+/// Returns the bytes of a kernel file.
 ///
 /// # Errors
-/// Returns the system's error, or one if the file is not a kernel.
+/// Returns the system's error, or one if the file is too large or no kernel.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(openat(CWD, path, flags, Mode::empty())?);

@@ -1,5 +1,6 @@
-//! Checks which disks of a configuration may be read. The command runs as root, and the
-//! configuration may be from somebody else: its paths could name any file or device of this host.
+//! Checks which disks of a Xen configuration the import may read. The command runs as root, and the
+//! configuration may be from an untrusted author: its paths could name any file or device of the
+//! host.
 
 use std::fs;
 use std::path::{Path, PathBuf};
