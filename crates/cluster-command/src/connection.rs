@@ -12,6 +12,9 @@ fn socket() -> PathBuf {
     directory::path().join(request::SOCKET)
 }
 
+/// Connects to the control role of this machine.
+///
+/// # Errors
 /// Returns why no connection is possible: as a user other than root, whether the role runs as root;
 /// otherwise whether the machine is a member, or its supervisor runs without a control role.
 pub fn connect() -> Result<Client, request::AskError> {

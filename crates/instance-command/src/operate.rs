@@ -42,6 +42,9 @@ pub fn ask(
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
+/// Executes one command at the operator level, and returns the response.
+///
+/// # Errors
 /// Returns why there is no response, or the proxy's message if that has a severity.
 pub fn order(instance: &Instance, command: &str, limit: Duration) -> Result<String, String> {
     let lines = format!("set severity-output number;{command}\n");

@@ -79,6 +79,9 @@ pub struct RoleEvent {
 }
 
 /// Requests the rings of all roles from the supervisor, which also sets the levels in the request.
+///
+/// # Errors
+/// Returns why there is no response.
 pub fn request(instance: &Instance, request: TraceRequest) -> Result<Vec<RoleEvents>, String> {
     let message = SupervisorMessage::TraceEvents(Box::new(request));
     let answer = status::ask(instance, &message, ANSWER_LIMIT);

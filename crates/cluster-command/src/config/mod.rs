@@ -167,6 +167,9 @@ fn set(version: Option<VersionId>) -> Result<FileSet, ConfigError> {
 }
 
 /// Requests the files of the accepted version from the control role.
+///
+/// # Errors
+/// Returns the reason why there are none, as a message.
 pub fn accepted_files() -> Result<FileSet, String> {
     set(None).map_err(|error| error.to_string())
 }

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// Polls the instance that the options select. After a restart, the options select its new process.
+///
+/// # Errors
+/// Returns why there is no response.
 pub fn look(matches: &ArgMatches) -> Result<MachineReport, String> {
     let instance = instance::selected(matches)?;
     let parts: Vec<&str> = status::shown_parts().collect();

@@ -1,7 +1,7 @@
-//! The previous process, which this one replaces. The module fetches its listeners (`-x`) and its
-//! state if it is one of ours. It requests that the process releases addresses, and finally that it
-//! finishes (`-sf`) or ends (`-st`). All of this needs the initial privileges. Meanwhile, the
-//! previous process serves undisturbed.
+//! Takes over from the previous process: fetches its listeners (`-x`), and its state if that
+//! process is Evenkeel, asks it by signals to release addresses, and has its final counters added.
+//! All but the last needs the initial privileges. Meanwhile, the previous process serves
+//! undisturbed.
 
 use super::StartError;
 use model::config::Config;
@@ -23,17 +23,17 @@ const STATE_LIMIT: Duration = Duration::from_secs(5);
 const TRIES_MAX: u32 = 200;
 const TRY_PAUSE: Duration = Duration::from_millis(10);
 
-/// Sockets and state from the previous process.
+/// Listeners and state that the previous process has sent.
 #[derive(Debug, Default)]
 pub struct Fetched {
     sockets: Vec<OwnedFd>,
     pub state: Option<TakenState>,
 }
 
-/// Fetches the listeners and the state of the previous process.
+/// Fetches the listeners of the previous process from its socket, and its state if it is Evenkeel.
 ///
 /// # Errors
-/// Fails if it does not send its listeners.
+/// Fails if the previous process does not send its listeners.
 pub fn fetch(before: &Before) -> Result<Fetched, StartError> {
     let Some(name) = &before.socket else {
         return Ok(Fetched::default());
@@ -47,13 +47,14 @@ pub fn fetch(before: &Before) -> Result<Fetched, StartError> {
     let taken = takeover::fetch(&source, SOCKETS_LIMIT).map_err(|error| failed(Some(error)))?;
     Ok(Fetched {
         sockets: taken.into_iter().map(|one| one.fd).collect(),
-        // Without it all state starts empty, as with HAProxy.
+        // Starts with empty state if the process sends none, as HAProxy does.
         state: state::fetch(&source, STATE_LIMIT).ok().flatten(),
     })
 }
 
-/// Opens listeners, and reuses the fetched ones. If an address is in use, the previous processes
-/// are asked to release it.
+/// Opens the configured listeners, and reuses inherited and fetched ones. While an address is in
+/// use, signals the previous processes to release it and tries again, at most [`TRIES_MAX`] times.
+/// Then signals them to accept again. Also returns the errors of the last attempt.
 pub fn open(
     before: &Before,
     config: &Config,
@@ -75,7 +76,7 @@ pub fn open(
         tries += 1;
         before.signal(Signal::TTOU);
         std::thread::sleep(TRY_PAUSE);
-        // Sockets that are open already are kept: clients may have connected to them.
+        // Reuses the sockets of the last attempt: clients may have connected to them.
         let mut again = Inherited::default();
         for one in &opened {
             if let Ok(fd) = one.fd.try_clone() {
@@ -93,15 +94,14 @@ impl Fetched {
     fn add_to(&self, inherited: &mut Inherited) {
         for fd in &self.sockets {
             if let Ok(fd) = fd.try_clone() {
-                // A socket that cannot be recognized is opened again.
+                // Skips a socket that is not recognised; its address is opened again.
                 let _ = inherited.add(fd);
             }
         }
     }
 }
 
-/// Adds the final counters of the previous process when it ends. The waiting thread ends with this
-/// process at the latest.
+/// Starts a thread that waits for the final counters of the previous process and adds them.
 ///
 /// # Errors
 /// Fails if no thread can be started.
@@ -109,7 +109,7 @@ pub fn add_rest(from: OwnedFd, runtime: &'static Runtime) -> io::Result<()> {
     std::thread::Builder::new()
         .name("rest".into())
         .spawn(move || {
-            // A process that was killed sends no final counters.
+            // Adds nothing if the process was killed before it sent its counters.
             if let Ok(bytes) = state::fetch_rest(&from) {
                 add(&bytes, runtime);
             }
@@ -118,7 +118,7 @@ pub fn add_rest(from: OwnedFd, runtime: &'static Runtime) -> io::Result<()> {
 }
 
 pub fn add(bytes: &[u8], runtime: &Runtime) {
-    // Counters of an incompatible version are lost.
+    // Ignores counters in a format that this program does not know.
     if let Ok(imported) = carry::import(bytes, &runtime.config(), Some(runtime)) {
         imported.add_process_counters(runtime);
     }

@@ -1,5 +1,5 @@
-//! Limits of the system: open files, and so connections. The arithmetic is separate from the system
-//! calls.
+//! Computes and sets the resource limits of the process: open files, the number of connections that
+//! they permit, and memory. The arithmetic is separate from the system calls.
 
 use super::StartError;
 use nix::errno::Errno;
@@ -14,8 +14,8 @@ const PER_CONNECTION: u64 = 2;
 /// Descriptors of all pipes for splicing bodies. Without pipes, bodies are copied, so these
 /// descriptors are requested only if the system permits them.
 const FOR_PIPES: u64 = 2 * reactor::PIPES_MAX as u64;
-/// A limit above this does not raise the default of `maxconn`: some systems have a limit of a
-/// thousand million.
+/// Hard limit of open files from which the default of `maxconn` is computed at most: some systems
+/// have a limit of a thousand million.
 const DEFAULT_FILES_MAX: u64 = 1 << 20;
 
 /// Resource limits that a configuration requires.
@@ -27,7 +27,7 @@ pub struct WantedLimits {
     pub listeners: usize,
     pub checks: usize,
     pub threads: usize,
-    /// True if an unreachable limit ends the start (`strict-limits`).
+    /// An unreachable limit ends the start (`strict-limits`).
     pub strict: bool,
     /// `-m`: memory limit, MiB.
     pub memory_mib: Option<u64>,
@@ -37,17 +37,22 @@ pub struct WantedLimits {
 pub struct Limits {
     pub connections: u32,
     pub files: u64,
-    /// The file limit because of which `connections` is lower than configured.
+    /// Required limit of open files that could not be set, so that `connections` is lower than
+    /// configured.
     pub lowered_by: Option<u64>,
 }
 
-/// Computes the limits from the current soft and hard limit of open files.
+/// Computes the number of connections and the limit of open files from the soft and the hard limit.
+///
+/// # Errors
+/// Fails if the hard limit is too low for one connection, or, with `strict`, for the configuration.
 pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, StartError> {
     let fixed = RESERVE
         + wanted.listeners as u64
         + wanted.checks as u64
         + PER_THREAD * wanted.threads as u64;
-    // With fewer files, the process could not even receive a change, which comes with descriptors.
+    // With fewer files, the process could not even receive a configuration change with its
+    // descriptors.
     let least = fixed + PER_CONNECTION;
     let too_low = |wanted| StartError::FileLimit {
         wanted,
@@ -94,7 +99,8 @@ pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, Start
     })
 }
 
-/// Sets the limits of the process. A hard limit that is too low is raised if that is permitted.
+/// Sets the limits of open files and of memory. Tries to raise a hard limit of open files that is
+/// too low.
 pub fn apply(wanted: &WantedLimits) -> Result<Limits, StartError> {
     let (soft, _) =
         getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| refused("open files", errno))?;
@@ -110,7 +116,8 @@ fn refused(resource: &'static str, errno: Errno) -> StartError {
     StartError::Limit { resource, errno }
 }
 
-/// Sets only the limit of open files, as [`apply`] does, if the initial limit is high enough.
+/// Sets only the limit of open files. `start` is the soft limit at the start of the process.
+/// Without the privilege to raise the hard limit, plans again within that limit.
 pub fn apply_files(wanted: &WantedLimits, start: u64) -> Result<Limits, StartError> {
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| refused("open files", errno))?;
@@ -128,8 +135,8 @@ pub fn apply_files(wanted: &WantedLimits, start: u64) -> Result<Limits, StartErr
         }
         Ok(limits)
     };
-    // The configuration may need a higher hard limit, which only a privileged process gets. Without
-    // such a line the current hard limit applies.
+    // Plans without regard to the hard limit if the configuration sets a limit: a privileged
+    // process can raise it.
     let wishes = wanted.connections.is_some() || wanted.files.is_some();
     let highest = if wishes { u64::MAX } else { hard };
     match plan(wanted, start, highest).and_then(set) {

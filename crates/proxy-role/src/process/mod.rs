@@ -1,8 +1,6 @@
-//! Life cycle of a serving process, from a loaded configuration to its end. First come the steps
-//! that need the initial privileges (listeners, log sockets, limits, the PID file), then the fork.
-//! Then the privileges are dropped, and only then threads start.
-//!
-//! This module knows no keyword and no command line.
+//! Runs a serving process from a loaded configuration to its end. First come the steps that need
+//! the initial privileges (listeners, log sockets, limits, the PID file), then the fork into the
+//! background. Then the privileges are dropped, and only then threads start.
 
 mod before;
 mod error;

@@ -1,5 +1,5 @@
-//! Opens the configured listeners with the initial privileges, and reports those that cannot be
-//! opened.
+//! Opens the configured listeners and statistics sockets with the initial privileges, reports those
+//! that cannot be opened, and renders addresses in messages.
 
 use super::{Fetched, StartError, before};
 use keyword::load::Loaded;
@@ -10,7 +10,7 @@ use part::voice::{Form, MessagePrinter};
 use proxy::listener::{self, Inherited, Listening, OpenError, OpenStep};
 use proxy::operations::{self, OperationsSocket};
 
-/// Sockets without which an accepted version is served.
+/// Sockets that could not be opened, and without which an accepted version is served.
 #[derive(Debug, Default)]
 pub struct LeftOut {
     /// Indices among the listeners and statistics sockets of the configuration.
@@ -19,11 +19,12 @@ pub struct LeftOut {
 }
 
 /// Opens listeners and statistics sockets. Those in `inherited`, and those of the previous process
-/// that are still configured, are reused. A socket that cannot be opened is reported and causes the
-/// version to be refused, unless it may be left out.
+/// that are still configured, are reused. Sockets that cannot be opened are reported. Without
+/// `left_out` they refuse the version; otherwise they are recorded there.
 ///
 /// # Errors
-/// Fails if a socket is missing that must not be left out; the reason is printed.
+/// Fails if a socket cannot be opened and `left_out` is None, or if a Unix socket cannot get its
+/// final name.
 pub fn open(
     config: &Config,
     loaded: &Loaded,
@@ -73,8 +74,8 @@ fn listener_name(config: &Config, error: &OpenError) -> String {
     format!("{address} of {}", proxy.name)
 }
 
-/// Opens the statistics sockets with the initial privileges. `left_out` has the number of listeners
-/// before them.
+/// Opens the statistics sockets. `listeners` is the number of listeners, which precede them in the
+/// indices of `left_out`.
 fn open_sockets(
     config: &Config,
     loaded: &Loaded,
@@ -120,7 +121,7 @@ fn open_sockets(
     }
 }
 
-/// Completes the opened sockets: Unix sockets get their final names.
+/// Gives the opened Unix sockets their final names, and reports failures.
 fn settle(
     mut inherited: Inherited,
     loaded: &Loaded,

@@ -1,11 +1,12 @@
-//! Drops the initial privileges: the root directory, the groups, the user. In this order, because
-//! each step needs a privilege that the next one drops.
+//! Changes root directory, groups and user of the process, in this order, because each step needs a
+//! privilege that a later one drops.
 
 use super::StartError;
 use nix::unistd::{Gid, Uid, chdir, chroot, setgid, setgroups, setuid};
 use std::path::Path;
 
-/// Drops the privileges that the configuration names. Without such a line nothing is dropped.
+/// Changes root directory, group and user to the given ones. None or ID 0 keeps the current one.
+/// Root also drops its supplementary groups when it changes group or user.
 ///
 /// # Errors
 /// Fails if the system refuses a step.
@@ -22,12 +23,12 @@ pub fn drop_rights(
         chroot(root).map_err(refused)?;
         chdir("/").map_err(refused)?;
     }
-    // The process has root's own group already.
+    // Keeps the group for ID 0, which root has already.
     let gid = gid.filter(|gid| *gid != 0);
     if let Some(gid) = gid {
         let refused = |errno| StartError::Group { gid, errno };
-        // The initial supplementary groups (root's) must be dropped. A process that may not change
-        // them has only those of its own user.
+        // Drops root's supplementary groups. Another user may not change them, and has only its
+        // own.
         if Uid::effective().is_root() {
             setgroups(&[Gid::from_raw(gid)]).map_err(refused)?;
         }

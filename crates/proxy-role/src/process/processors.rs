@@ -1,5 +1,6 @@
-//! Processors of the process, and so its number of threads: `nbthread`, `numa-cpu-mapping`, and
-//! warnings about impossible `cpu-map` lines. The data plane pins the threads themselves.
+//! Decides on how many threads the process serves (`nbthread`), restricts the process to a NUMA
+//! node (`numa-cpu-mapping`), and warns about impossible `cpu-map` lines. The data plane pins the
+//! threads.
 
 use model::config::Global;
 use part::voice::MessagePrinter;
@@ -8,7 +9,8 @@ use std::path::Path;
 
 const NODES: &str = "/sys/devices/system/node";
 
-/// Returns `nbthread`, or the number of processors that the process may use.
+/// Returns `nbthread`, or the number of processors that the process may use, within the limits of
+/// the configuration and the reactor.
 pub fn threads(global: &Global) -> usize {
     let usable = || std::thread::available_parallelism().map_or(1, usize::from);
     global
@@ -40,7 +42,7 @@ pub fn choose(global: &Global, voice: &mut MessagePrinter) {
         && !asked
         && let Some(node) = first_node(Path::new(NODES), &allowed)
     {
-        // The new set is a subset of the allowed processors.
+        // Ignores errors: the new set is a subset of the allowed processors.
         let _ = sched_setaffinity(None, &node);
     }
 }

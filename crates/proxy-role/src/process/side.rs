@@ -1,6 +1,6 @@
-//! The side thread: a Tokio runtime beside the data plane, for work that may wait. It runs health
-//! checks, name resolution and the operations sockets, and frees configurations that nothing uses
-//! any more. So a busy thread of the data plane never marks a server down.
+//! Runs the side thread: a Tokio runtime beside the data plane, for work that may wait. The thread
+//! runs health checks, name resolution, peers and the operations sockets, and frees configurations
+//! that nothing uses any more. So a busy thread of the data plane never marks a server down.
 
 use super::spare;
 use model::config::Config;
@@ -27,12 +27,11 @@ pub fn report_losses(voice: &MessagePrinter) -> log::LossReporter {
 /// Handle of the side thread; dropping it ends the thread.
 #[derive(Debug)]
 pub struct SideThreadHandle {
-    /// Counts the changes; the thread reads the configuration from the runtime. Dropping it ends
-    /// the thread.
+    /// Notifies the thread of a change by a new count; dropping the sender ends the thread.
     changes: Option<watch::Sender<u64>>,
     thread: Option<JoinHandle<()>>,
     sockets: StatisticsSockets,
-    /// The successor uses this peer's name now.
+    /// The successor process uses this process's name among peers now.
     left: Arc<AtomicBool>,
 }
 
@@ -64,8 +63,7 @@ impl SideThreadHandle {
                     let mut peers = Some(peers::start(&shared.config()));
                     let mut memory = spare::MemoryTrimmer::default();
                     loop {
-                        // Servers that an operator adds are checked like those of a changed
-                        // configuration.
+                        // Waits for another configuration, or for servers that an operator adds.
                         let next = async {
                             tokio::select! {
                                 changed = changed.changed() => changed,
@@ -77,7 +75,7 @@ impl SideThreadHandle {
                             drop(peers.take());
                         }
                         shared.measure();
-                        // Expired entries release their memory.
+                        // Frees the expired entries of stick tables.
                         shared.config().tables.sweep();
                         match next {
                             Ok(Ok(())) => {
@@ -89,8 +87,7 @@ impl SideThreadHandle {
                                 }
                             }
                             Ok(Err(_)) => break,
-                            // The last connection of an old version may have ended: its memory is
-                            // freed here.
+                            // Frees configuration versions whose last connection has ended.
                             Err(_) if shared.has_unused() => spare::free_unused_versions(shared),
                             Err(_) => memory.poll_process(shared),
                         }
@@ -117,10 +114,10 @@ impl SideThreadHandle {
         }
     }
 
-    /// Stops accepting on statistics sockets and peers sections, because the successor accepts
+    /// Stops accepting on statistics sockets and for peers sections, because the successor accepts
     /// there. Existing connections continue, except those of peers.
     pub fn leave_sockets(&self) {
-        // Only a new socket can be refused.
+        // Ignores errors, which only a new socket can cause.
         let _ = self.sockets.change(Vec::new());
         self.left.store(true, Ordering::Release);
         self.change();
@@ -131,7 +128,7 @@ impl SideThreadHandle {
     }
 }
 
-/// Sends the results of checks to the logs of their proxies.
+/// Returns a function that logs the results of checks to the log targets of the proxy concerned.
 pub fn to_logs(_: &Arc<Config>) -> health::Notice {
     Arc::new(|config, proxy, level, text| log::notice(config, proxy, level_of(level), text))
 }
@@ -148,7 +145,7 @@ impl Drop for SideThreadHandle {
     fn drop(&mut self) {
         drop(self.changes.take());
         if let Some(thread) = self.thread.take() {
-            // The panic hook has printed its panic already.
+            // Ignores a panic, which the panic hook has printed.
             let _ = thread.join();
         }
     }

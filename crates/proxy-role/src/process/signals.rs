@@ -1,6 +1,7 @@
-//! Signals of a serving process. INT and TERM keep their initial disposition, so the exit status
-//! shows the signal, unless the supervisor has to be notified first. All others are blocked and
-//! read on the main thread, so that no code runs in a signal handler.
+//! Handles the signals and orders of a serving process until its end: soft and hard stops, pauses,
+//! and reports of states. INT and TERM keep their initial disposition, so the exit status shows the
+//! signal, unless the supervisor has to be notified first. All other handled signals are blocked
+//! and read on the main thread, so that no code runs in a signal handler.
 
 use super::StartError;
 use super::side::SideThreadHandle;
@@ -42,8 +43,9 @@ pub fn watch(also: &[Signal]) -> Result<SignalFd, StartError> {
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(refused)
 }
 
-/// Signals that the process has to read in order to end. The kernel delivers no signal without a
-/// handler to the first process of a PID namespace, as in a container.
+/// Returns the signals that the process must read in order to end by them: INT and TERM if it is
+/// the first process of a PID namespace, as in a container, and none otherwise. The kernel delivers
+/// no signal without a handler to such a process.
 pub fn ending() -> &'static [Signal] {
     if is_first_process() {
         &part::entry::ENDING
@@ -61,7 +63,7 @@ struct DataPlaneExit {
     result: std::thread::JoinHandle<io::Result<()>>,
 }
 
-/// Starts a thread that waits for the data plane, so that this one continues to handle signals.
+/// Starts a thread that waits for the end of the data plane, so that the caller can handle signals.
 fn wait_for(serving: &ServingProcess) -> Result<DataPlaneExit, StartError> {
     let event = WakeEvent::new().map_err(|errno| StartError::Threads(errno.into()))?;
     let event = Arc::new(event);
@@ -77,7 +79,7 @@ fn wait_for(serving: &ServingProcess) -> Result<DataPlaneExit, StartError> {
     Ok(DataPlaneExit { event, result })
 }
 
-/// An order that does not come from a signal.
+/// Order that a supervisor sends to a serving process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ServingOrder {
     StopSoftly,
@@ -85,16 +87,15 @@ pub enum ServingOrder {
     Resume,
 }
 
-/// Source of orders besides the signals: the supervisor of a role.
+/// Source of orders in addition to signals, such as the supervisor of a role.
 pub trait OrderSource {
-    /// Returns when it has to be queried again at the latest.
+    /// Returns the time at which [`OrderSource::next`] has to be called at the latest; None: none.
     fn due(&self) -> Option<Instant> {
         None
     }
     /// Returns the descriptors to poll; empty when the source has closed.
     fn watched(&self) -> Vec<PollFd<'_>>;
-    /// Returns the next order, if there is one. Called when a descriptor may be ready, or after a
-    /// while.
+    /// Returns the next order, if there is one. Called after each wake-up until it returns None.
     fn next(
         &mut self,
         serving: &ServingProcess,
@@ -105,7 +106,7 @@ pub trait OrderSource {
     fn ending(&mut self, _: Signal) {}
 }
 
-/// No source of orders: a process on its own.
+/// Source without orders, for a process without a supervisor.
 pub struct NoOrders<'s>(pub &'s SideThreadHandle);
 
 impl OrderSource for NoOrders<'_> {
@@ -190,7 +191,7 @@ impl Stop {
     fn softly(&mut self, serving: &ServingProcess, orders: &mut dyn OrderSource) {
         orders.stopping();
         if !std::mem::replace(&mut self.asked, true) {
-            // `grace`: accepts until then.
+            // Continues to accept for the time of `grace`.
             let grace = serving.config().global.grace_ms.unwrap_or(0);
             self.soft = Some(Instant::now() + Duration::from_millis(grace.into()));
         }
@@ -201,7 +202,7 @@ impl Stop {
         Some(at.saturating_duration_since(Instant::now()))
     }
 
-    /// Handles expired deadlines; returns whether there was one.
+    /// Starts the soft stop or the hard stop whose time has come, and returns whether it did.
     fn due(&mut self, serving: &ServingProcess, voice: &mut MessagePrinter) -> bool {
         if self.left() != Some(Duration::ZERO) {
             return false;
@@ -224,8 +225,8 @@ impl Stop {
     }
 }
 
-/// Waits for a signal, an order or the end. Returns whether there are signals, and whether it is
-/// the end.
+/// Waits for a signal, an order, the end of the data plane, or the timeout. Returns whether a
+/// signal can be read, and whether the data plane has ended.
 fn wait(
     signals: &SignalFd,
     end: &WakeEvent,
@@ -251,11 +252,12 @@ fn wait(
 /// Ends the process by a signal that it may have blocked.
 pub fn end_by(signal: Signal) {
     if is_first_process() {
-        // The kernel does not deliver even its own signals.
+        // Exits with the status of the signal: the kernel delivers no signal to the first process
+        // of a namespace, not even from itself.
         std::process::exit(128 + signal as i32);
     }
     let set: SigSet = [signal].into_iter().collect();
-    // Fails only for an invalid argument. The signal has no handler, so it ends the process.
+    // Raises the signal, which ends the process when it is unblocked, since it has no handler.
     let _ = raise(signal);
     let _ = set.thread_unblock();
 }
@@ -266,7 +268,7 @@ fn next(signals: &SignalFd) -> Option<Signal> {
 }
 
 /// Pauses or resumes accepting without closing the listeners, so that another process can bind the
-/// addresses. Logs the reason.
+/// addresses, and prints a warning with `why`.
 fn pause(serving: &ServingProcess, voice: &mut MessagePrinter, paused: bool, why: &str) {
     let config = serving.config();
     for proxy in config
@@ -281,7 +283,7 @@ fn pause(serving: &ServingProcess, voice: &mut MessagePrinter, paused: bool, why
     voice.warning(format_args!("Listeners {word}{why}."));
 }
 
-/// HUP: logs and prints the state of each server and proxy.
+/// Logs and prints the state of each server and proxy, as HAProxy does after SIGHUP.
 fn show_servers(serving: &ServingProcess, voice: &mut MessagePrinter) {
     let config = &serving.config();
     let config: &Config = config;
@@ -341,7 +343,7 @@ fn told_stopped(serving: &ServingProcess, voice: &mut MessagePrinter) {
             proxy.state.backend.counters.read(Tally::Sessions),
         );
         log::notice(&config, proxy, Level::Warning, &line);
-        // With a supervisor, the order to end comes from it.
+        // Prints the lines only under HAProxy's name.
         if voice.form() == Form::Haproxy {
             voice.warning(line);
         }

@@ -1,9 +1,8 @@
-//! Low-priority work beside the serving threads: freeing versions that nothing uses any more. A
-//! serving thread never does it.
+//! Does low-priority work beside the serving threads: frees configuration versions that nothing
+//! uses any more, and returns free memory to the system when the process is quiet after work.
 //!
-//! Free memory is returned to the system when the process is quiet after work. malloc_trim(3) takes
-//! the locks of all arenas in turn. Requests of a busy process were seen to wait for it, a tenth of
-//! a second at worst.
+//! malloc_trim(3) takes the locks of all arenas in turn. Requests of a busy process were seen to
+//! wait for it, a tenth of a second at worst.
 
 use proxy::runtime::Runtime;
 use rustix::time::{ClockId, clock_gettime};
@@ -20,7 +19,7 @@ const WORK_MIN: Duration = Duration::from_millis(500);
 /// Decides when memory is returned to the system.
 #[derive(Debug, Default)]
 pub struct MemoryTrimmer {
-    /// Process state at the last poll, and when memory was last returned.
+    /// Processor time at the last poll.
     polled_time: Duration,
     trimmed_time: Duration,
     quiet: u32,
@@ -35,14 +34,14 @@ enum Next {
 }
 
 impl MemoryTrimmer {
-    /// Polls the process. Has to be called about once a second.
+    /// Returns memory if the process has become quiet. Has to be called about once a second.
     pub fn poll_process(&mut self, shared: &'static Runtime) {
         let used = clock_gettime(ClockId::ProcessCPUTime);
         let used = Duration::new(used.tv_sec as u64, used.tv_nsec as u32);
         match self.next(used) {
             Next::Nothing => {}
             Next::Release => (0..shared.threads()).for_each(|thread| {
-                // Refused by a loop that is ending, which frees everything itself.
+                // Ignores a loop that is ending, which frees everything itself.
                 let _ = reactor::inject(thread, || {
                     reactor::release_pools();
                     proxy::compression::release_kept();
@@ -50,10 +49,10 @@ impl MemoryTrimmer {
             }),
             Next::Trim => {
                 let thread = std::thread::Builder::new().name("spare".into());
-                // If no thread can be started, it is retried after more work.
+                // Ignores a failure to start the thread: memory is returned after more work.
                 let _ = thread.spawn(|| {
                     lower_thread_priority();
-                    // SAFETY: it only gives free memory of the allocator back.
+                    // SAFETY: malloc_trim only returns free memory of the allocator to the system.
                     #[cfg(target_env = "gnu")]
                     unsafe {
                         nix::libc::malloc_trim(0);
@@ -85,8 +84,7 @@ impl MemoryTrimmer {
 
 const NICENESS: i32 = 10;
 
-/// Lowers the priority of this thread below the serving ones. If that is not permitted, it gets a
-/// normal share.
+/// Lowers the priority of this thread below that of the serving threads. A failure is ignored.
 pub fn lower_thread_priority() {
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
 }
@@ -100,7 +98,7 @@ pub fn free_unused_versions(shared: &'static Runtime) {
         shared.forget_unused();
     });
     if started.is_err() {
-        // No thread can be started, so the memory is freed here.
+        // Frees the memory here if no thread can be started.
         shared.forget_unused();
     }
 }

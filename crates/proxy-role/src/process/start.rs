@@ -1,4 +1,5 @@
-//! Starts a serving process from files.
+//! Starts a serving process from a loaded configuration: opens sockets, moves to the background,
+//! drops privileges, puts the configuration into service, and waits for the end.
 
 use super::side::{self, SideThreadHandle, report_losses};
 use super::signals::NoOrders;
@@ -32,11 +33,11 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default)]
 pub struct ProcessOverrides {
     pub daemon: bool,
-    /// Run in the foreground, even if the configuration says `daemon`.
+    /// Runs in the foreground, even if the configuration contains `daemon`.
     pub foreground: bool,
     pub pid_file: Option<PathBuf>,
     pub connections: Option<u32>,
-    /// `maxconn` of frontends that have none.
+    /// Value of `maxconn` for frontends without one.
     pub proxy_connections: Option<u32>,
     pub memory_mib: Option<u64>,
     pub before: Before,
@@ -56,14 +57,14 @@ pub struct ServingProcess {
 }
 
 impl ServingProcess {
-    /// Returns the newest configuration that it serves.
+    /// Returns the configuration that the process serves now.
     pub fn config(&self) -> Arc<Config> {
         self.running.runtime.config()
     }
 }
 
-/// Serves until the end. Also returns in the process that only started the background process. The
-/// claim is held as long as the process serves.
+/// Serves until the end of the process. With `daemon`, the process that started the background
+/// process also returns, when that one serves. `claim` is held as long as the serving process runs.
 ///
 /// # Errors
 /// Returns why the process cannot serve, or why it ended.
@@ -80,8 +81,8 @@ pub fn run(
     apply_plan(&mut config, plan);
     processors::choose(&config.global, voice);
     let fetched = before::fetch(&plan.before)?;
-    // A process that sees a listening socket may send a signal. So from here on no signal may have
-    // a meaning that applies only during the start.
+    // Blocks signals before the listeners exist: another process that sees a listening socket may
+    // send one, which must not end the start.
     let signals = signals::watch(signals::ending())?;
     let none = Inherited::default();
     let (listening, sockets) =
@@ -120,7 +121,7 @@ pub fn run(
     }
     if let Background::Child(ready) = ready {
         ready.tell()?;
-        // Standard error is closed, so its output is never read.
+        // Prints nothing any more: standard error is closed.
         voice.quiet = true;
     }
     voice.started();
@@ -134,12 +135,12 @@ pub fn run(
 
 enum Background {
     No,
-    /// In the background, with a parent that waits until it serves.
+    /// The process runs in the background, with a parent that waits until it serves.
     Child(Ready),
 }
 
-/// Moves to the background if configured, and signals the previous processes. Returns None in the
-/// process that only started the other one.
+/// Moves the process to the background if configured, and signals the previous processes. Returns
+/// None in the parent, after the child serves.
 fn into_background(
     config: &Config,
     plan: &ProcessOverrides,
@@ -154,7 +155,7 @@ fn into_background(
     let mut file = path.as_deref().map(daemon::open_pid_file).transpose()?;
     let ready = match daemon::fork_and_wait()? {
         Fork::Parent => {
-            // The child serves, and this process has kept its privileges.
+            // Signals the previous processes from the parent, which still has its privileges.
             plan.before.signal_predecessors();
             return Ok(None);
         }
@@ -194,7 +195,7 @@ fn start_programs(
         programs,
     };
     let started = checks::start(personality, run);
-    // The process ends with this one, and gets no successor before.
+    // Drops the process ID: the check runner ends with this process and is not replaced.
     let (_, connection) = started?;
     health::set_runner_connection(connection);
     Ok(())
@@ -221,8 +222,8 @@ fn tell_lowered(limits: &Limits, voice: &mut MessagePrinter) {
     }
 }
 
-/// Computes how many connections a configuration can have with the file limit of the start. Warns
-/// if there are fewer than configured.
+/// Sets the limit of open files and returns how many connections it permits. Warns if there are
+/// fewer than configured. `start` is the soft limit at the start of the process.
 ///
 /// # Errors
 /// Fails if the limit of open files is too low for a change or a connection.
@@ -236,16 +237,17 @@ pub fn find_limits(
     Ok(limits)
 }
 
-/// Drops the initial privileges: those that the configuration names, then everything that serving
-/// does not need. This also applies without such a line, or without initial privileges. A serving
-/// process opens no file and starts no program, whatever user it has.
+/// Drops the initial privileges: first those that the configuration names, then, with any
+/// configuration, everything that serving does not need. A serving process opens no file and starts
+/// no program, whatever user it has.
 fn drop_initial_privileges(config: &Config, voice: &mut MessagePrinter) -> Result<(), StartError> {
     let global = &config.global;
     let identity = confinement::identity_for(global, StartedAs::now(), voice.form());
     drop_process_privileges(config, &identity, global.chroot.as_deref(), voice)
 }
 
-/// Drops the privileges that the configuration names, then those that serving does not need.
+/// Changes root directory, group and user as given, then drops all privileges that serving does not
+/// need.
 ///
 /// # Errors
 /// Fails if the system refuses a step.
@@ -260,7 +262,7 @@ pub fn drop_process_privileges(
     confinement::prepare(&confinement).map_err(StartError::Confinement)?;
     privileges::drop_rights(root, identity.gid, identity.uid)?;
     if global.dumpable {
-        // Fails only for an argument other than 0 and 1.
+        // Ignores errors, which only other arguments can cause.
         let _ = nix::sys::prctl::set_dumpable(true);
     }
     let held = confinement::apply(&confinement).map_err(StartError::Confinement)?;

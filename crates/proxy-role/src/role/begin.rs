@@ -1,4 +1,5 @@
-//! Life of a role from its first version to its end.
+//! Runs the proxy role from its first version to its end: builds the configuration from the bundle,
+//! drops privileges, starts serving, reports readiness, and handles signals and orders.
 
 use super::orders::Supervised;
 use super::version::{SupervisorInput, VersionError};
@@ -24,7 +25,7 @@ pub enum RoleError {
     Start(#[from] StartError),
 }
 
-/// The error, and the channel on which it can still be reported.
+/// Error of a role, with the channel to the supervisor if the error still has to be reported.
 pub type RoleFailure = Box<(RoleError, Option<Channel>)>;
 
 pub fn serve(
@@ -41,13 +42,13 @@ pub fn serve(
     let version = given.take.version;
     let words = String::new();
     if given.take.background {
-        // The output is unread from now on.
+        // Prints nothing any more: no process reads the output from now on.
         voice.quiet = true;
         part::entry::close_standard_streams();
     }
     voice.started();
     tracing::info!(target: "proxy", op = given.take.operation, version, "serving");
-    // If the supervisor has gone meanwhile, the role serves nevertheless.
+    // Ignores an error: the role serves even if the supervisor has ended.
     let _ = channel.send(&SupervisorMessage::Ready { version, words }, &[]);
     let mut orders = Supervised::new(channel, given, guard, side);
     let result = process::handle_signals(&signals, &serving, &mut orders, voice);
@@ -64,7 +65,7 @@ type Started = (
 
 fn start(given: &mut SupervisorInput, voice: &mut MessagePrinter) -> Result<Started, RoleError> {
     let config = given.replay()?;
-    // The loader has reported the messages about processors already.
+    // Suppresses the messages about processors, which the loader has printed.
     let mut silent = voice.clone();
     silent.quiet = true;
     process::choose_processors(&config.global, &mut silent);
@@ -85,7 +86,7 @@ fn start(given: &mut SupervisorInput, voice: &mut MessagePrinter) -> Result<Star
         built.listening,
         built.sockets,
         &given.options(),
-        // If it cannot be read, all state starts empty.
+        // Starts with empty state if the stored one cannot be read.
         state.as_deref(),
         process::to_logs,
     )?;

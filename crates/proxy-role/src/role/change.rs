@@ -1,6 +1,6 @@
-//! Loads a further version beside the serving threads. The slow part, building the configuration,
-//! runs at low priority. Putting it into service does not, since it holds locks for which serving
-//! threads may wait.
+//! Loads a further configuration version beside the serving threads and puts it into service.
+//! Building the configuration, which is slow, runs at low priority. The replacement does not, since
+//! it holds locks for which serving threads may wait.
 
 use super::trial::RollbackVersion;
 use super::version::{Built, SupervisorInput, VersionError};
@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 pub struct ReloadedVersion {
     pub given: SupervisorInput,
     pub words: String,
-    /// Previous version, if this one is a candidate.
+    /// Previous version for a rollback, if this version is a candidate.
     pub former: Option<RollbackVersion>,
 }
 
@@ -27,7 +27,8 @@ pub struct PendingReload {
 }
 
 impl PendingReload {
-    /// Starts to load a version, as a candidate if `former` is set.
+    /// Starts a thread that loads a version. If `former` is set, the version is a candidate, and
+    /// `former` is built for a rollback.
     pub fn begin(
         mut given: SupervisorInput,
         former: Option<SupervisorInput>,
@@ -44,13 +45,13 @@ impl PendingReload {
         let thread = std::thread::Builder::new()
             .name("change".into())
             .spawn(move || {
-                // Built first: without it the version cannot be a candidate.
+                // Builds the previous version first: without it the new one cannot be a candidate.
                 let former = former.map(build_former).transpose();
                 let result = former.and_then(|former| {
                     let words = take(&mut given, &running, &side)?;
                     Ok((words, former))
                 });
-                // The channel is dropped when the thread ends, but the main thread must be woken.
+                // Wakes the main thread, which waits for this event.
                 done.wake();
                 result.map(|(words, former)| ReloadedVersion {
                     given,
@@ -77,7 +78,7 @@ impl PendingReload {
         self.thread.is_finished() || self.event.reset()
     }
 
-    /// Returns the result; waits until there is one.
+    /// Waits for the end of the thread and returns its result.
     pub fn outcome(self) -> Result<ReloadedVersion, VersionError> {
         self.thread.join().unwrap_or_else(|_| {
             let panicked = io::Error::other("the thread that loads the change panicked");
@@ -119,7 +120,8 @@ fn take(
     install_version(given, built, running, side)
 }
 
-/// Puts a built version into service; returns messages for the operator.
+/// Puts a built version into service and returns messages for the operator about settings that
+/// could not be changed.
 pub fn install_version(
     given: &SupervisorInput,
     built: Built,
@@ -149,7 +151,7 @@ pub fn install_version(
     let mut words = words(&changed);
     words.extend(changed.runtime_changes);
     words.extend(raise_files(given.take.plan.files_max));
-    // The version serves already, so an error is reported, not undone.
+    // Reports an error without undoing the change: the version serves already.
     if let Err(error) = side.sockets().change(sockets) {
         words.push(format!("the statistics sockets were not changed: {error}"));
     }

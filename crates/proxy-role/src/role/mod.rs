@@ -1,10 +1,6 @@
-//! The proxy role: the process that serves network traffic. The supervisor passes it a bundle and
-//! descriptors. The role builds the configuration again from the bundle, drops every privilege,
-//! serves, and loads further versions.
-//!
-//! The role opens no file, resolves no name, binds no address and starts no process. If the
-//! supervisor dies, the role continues to serve, and another supervisor can adopt it
-//! ([`part::guard`]).
+//! Runs the proxy role, the process that serves network traffic. The supervisor passes it a bundle
+//! and descriptors. The role builds the configuration from the bundle, drops every privilege that
+//! serving does not need, serves, and loads further versions.
 
 mod begin;
 mod change;

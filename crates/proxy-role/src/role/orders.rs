@@ -1,4 +1,6 @@
-//! Messages of the supervisor to the serving role.
+//! Handles the messages of the supervisor to the serving proxy role: changes, candidates and
+//! rollbacks, pauses and stops, requests for state and reports, and the loss and adoption by
+//! supervisors.
 
 use super::change::{PendingReload, ReloadedVersion};
 use super::telling::{self, Telling};
@@ -28,7 +30,7 @@ const OBEYS_LIMIT: Duration = Duration::from_millis(100);
 
 const PROGRAMS_EVERY: Duration = Duration::from_millis(500);
 
-/// A role under its supervisor.
+/// Source of the supervisor's orders for a serving role, with all state of that connection.
 pub struct Supervised {
     channel: Option<Channel>,
     /// The newest version; None once the role no longer accepts connections.
@@ -36,7 +38,8 @@ pub struct Supervised {
     side: Arc<SideThreadHandle>,
     change: Option<PendingReload>,
     trial: Option<Trial>,
-    /// None if the role must end without a supervisor.
+    /// Socket at which another supervisor can adopt the role; None if the role ends with its
+    /// supervisor.
     guard: Option<Guard>,
     is_loss_handled: bool,
     paused: bool,
@@ -74,13 +77,13 @@ impl Supervised {
             return;
         };
         let words = match self.vitals {
-            // Another supervisor has sent memory of its own.
+            // Maps the memory of another supervisor in place of the current one.
             Some(words) => mapped::replace(words, &file).then_some(words),
             None => mapped::map(&file, WORDS),
         };
         if let Some(words) = words {
             self.vitals = Some(words);
-            // The memory has another layout, so no heartbeats are written.
+            // Writes no heartbeats into memory with another layout.
             let _ = proxy::vitals::share(serving.running.runtime, words);
         }
     }
@@ -88,7 +91,7 @@ impl Supervised {
     /// Waits for a pending change, and sends the final counters to the successor.
     pub fn end(mut self, serving: &ServingProcess) {
         if let Some(change) = self.change.take() {
-            // The result was reported, or has no receiver.
+            // Ignores the result, which was reported or has no receiver.
             let _ = change.outcome();
         }
         drop(self.trial.take());
@@ -100,7 +103,8 @@ impl Supervised {
             };
             self.answer(&message, &[Arc::new(rest)]);
             if let Some(channel) = &mut self.channel {
-                // A supervisor that does not read delays nothing.
+                // Limits the time, so that a supervisor that does not read delays the end only
+                // briefly.
                 let _ = channel.finish(REST_LIMIT);
             }
         }
@@ -115,7 +119,8 @@ impl Supervised {
         }
     }
 
-    /// Sends the state to the supervisor without a request, for the next role.
+    /// Sends the state to the supervisor without a request if it is due, so that the next role gets
+    /// it after a crash of this one.
     fn send_unsolicited_state(&mut self, serving: &ServingProcess) {
         let idle = self.channel.as_ref().is_some_and(|one| !one.waits());
         if idle
@@ -137,10 +142,10 @@ impl Supervised {
         let runtime = serving.running.runtime;
         match memory::state(&fd) {
             Ok(bytes) => process::add(&bytes, runtime),
-            // A state above the limit is invalid and ignored.
+            // Ignores a state above the size limit, which is invalid.
             Err(MemoryError::TooLarge(_)) => {}
-            // The descriptor is a connection: the final counters come later. Without a thread they
-            // are lost, which affects only the counters of the other process.
+            // Waits for the final counters if the descriptor is a connection and no memory file. If
+            // no thread can be started, only these counters are lost.
             Err(_) => drop(process::add_rest(fd, runtime)),
         }
     }
@@ -172,7 +177,7 @@ impl Supervised {
         match message.read() {
             Some(OfProxy::Operate { level }) => {
                 if let Some(connection) = descriptors.into_iter().next() {
-                    // Too many pending requests: the connection is closed, which its user notices.
+                    // Closes the connection if there are too many.
                     let _ = self
                         .side
                         .sockets()
@@ -196,7 +201,7 @@ impl Supervised {
                 let bytes = Vec::new();
                 self.answer_question(ask, &SupervisorMessage::Answer { bytes }, &live);
             }
-            // A message of a later version.
+            // Reports a message that only a later release knows as unknown.
             None => self.answer_question(ask, &SupervisorMessage::unknown_message("proxy"), &[]),
         }
     }
@@ -235,7 +240,7 @@ impl Supervised {
             SupervisorMessage::Guard { uid } if self.given.is_some() => {
                 self.guard = Some(Guard::new(uid, received.descriptors));
             }
-            // The role is stopping already, and another role has a guard.
+            // Ignores the guard of a role that is stopping.
             SupervisorMessage::Guard { .. } => {}
             SupervisorMessage::TellState => self.tell_state(serving),
             SupervisorMessage::AddState => self.add_state(received.descriptors, serving),
@@ -255,7 +260,7 @@ impl Supervised {
                 }
             }
             SupervisorMessage::Shared => self.share_vitals(received.descriptors, serving),
-            // A response to a request of a later version.
+            // Ignores the response to a message that the other process did not know.
             SupervisorMessage::Unknown { .. } => {}
             other => {
                 let kind = other.kind();
@@ -274,7 +279,8 @@ impl Supervised {
         }
     }
 
-    /// Handles the loss of the supervisor, once.
+    /// Handles the loss of the supervisor, once: continues to serve, or stops softly without a
+    /// guard.
     fn handle_supervisor_loss(&mut self, voice: &mut MessagePrinter) -> Option<ServingOrder> {
         if std::mem::replace(&mut self.is_loss_handled, true) || self.given.is_none() {
             return None;
@@ -289,7 +295,7 @@ impl Supervised {
                 voice.warning(format_args!(
                     "the supervisor has ended; the proxy continues to serve; {how}"
                 ));
-                // No supervisor is left to resume accepting.
+                // Resumes accepting, which no supervisor could do now.
                 self.paused.then(|| self.pause(false))
             }
             None => {
@@ -320,7 +326,8 @@ impl Supervised {
             let words = "no candidate version is being tried".to_owned();
             return self.answer(&SupervisorMessage::Taken { version, words }, &[]);
         };
-        // If the address role rolls back already, its result is reported when it is done.
+        // Leaves a rollback that the address role has begun: its result is reported when it is
+        // done.
         let Some(back) = trial.roll_back(&serving.running, &self.side) else {
             return;
         };
@@ -335,8 +342,8 @@ impl Supervised {
         }
     }
 
-    /// Accepts the candidate, and frees the previous version. During a rollback, the
-    /// rollback is reported instead.
+    /// Accepts the candidate and frees the previous version. During a rollback this does nothing,
+    /// and the rollback is reported instead.
     fn end_trial(&mut self) {
         if self.trial.as_ref().is_none_or(Trial::end) {
             drop(self.trial.take());
@@ -363,7 +370,7 @@ impl Supervised {
                 voice.alert(format_args!(
                     "cannot serve the version before the candidate again: {error}"
                 ));
-                // The supervisor starts another proxy.
+                // Ends the process, so that the supervisor starts another one.
                 process::end_by(Signal::SIGABRT);
             }
         }
@@ -389,7 +396,7 @@ impl Supervised {
         if self.given.is_none() {
             return self.answer(&refused(version, "the proxy is stopping"), &[]);
         }
-        // A rollback must not restore a version before the one that is loaded now.
+        // Accepts the current candidate: a later rollback must not restore the version before it.
         drop(self.trial.take());
         match PendingReload::begin(given, former, serving, &self.side) {
             Ok(change) => self.change = Some(change),
@@ -409,7 +416,7 @@ impl Supervised {
                 former,
             }) => {
                 self.trial = former.map(|former| Trial::begin(former, serving, &self.side));
-                // Replacing `given` drops the descriptors of the previous version.
+                // Replaces the stored version, which closes the descriptors of the previous one.
                 if self.given.is_some() {
                     self.given = Some(given);
                 }
@@ -451,7 +458,7 @@ fn refused(version: u64, why: &str) -> SupervisorMessage {
     }
 }
 
-/// Ends the process by a signal, as if it had come from outside.
+/// Ends the process by the signal with this number, or by TERM unless it is INT or TERM.
 fn stop_now(signal: u32) {
     let signal = i32::try_from(signal)
         .ok()
@@ -465,16 +472,15 @@ impl OrderSource for Supervised {
         let signal = signal as u32;
         self.answer(&SupervisorMessage::Obeys { signal }, &[]);
         if let Some(channel) = &mut self.channel {
-            // A supervisor that does not read is the parent, or kills this process.
+            // Limits the time for a supervisor that does not read.
             let _ = channel.finish(OBEYS_LIMIT);
         }
     }
 
     fn stopping(&mut self) {
-        // No supervisor may adopt a role that ends.
+        // Closes the socket for adoption: no supervisor may adopt a role that ends.
         self.guard = None;
-        // The data plane closes its listeners, so the side thread and the supervisor have to
-        // close theirs.
+        // Closes the other sockets, too: those of the side thread, and the supervisor's copies.
         self.side.leave_sockets();
         if self.given.take().is_some() {
             self.answer(&SupervisorMessage::Stopping, &[]);

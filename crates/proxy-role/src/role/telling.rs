@@ -1,6 +1,6 @@
-//! Counters and server states that a role sends, so that another process can continue with them. It
-//! sends them on request, periodically for the case that it is killed, and as a final delta at its
-//! end.
+//! Exports the counters and server states of a role, so that another process can continue with
+//! them: on request, periodically for the case that the role is killed, and as a final delta at its
+//! end. Also exports the live state and health for reports.
 
 use crate::process::ServingProcess;
 use model::state::revision;
@@ -17,10 +17,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const CHANGES_EVERY: Duration = Duration::from_secs(1);
 const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 
-/// The exported counters, and the baseline for the final delta.
+/// Times of the last exports, and the baseline for the final delta.
 #[derive(Debug)]
 pub struct Telling {
-    /// Baseline: the counters that another process continues with.
+    /// Counters at the last requested export, with which another process continues.
     mark: Option<Mark>,
     revision: u64,
     orders: u64,
@@ -43,7 +43,8 @@ impl Telling {
         self.polled_at + LOOK_EVERY
     }
 
-    /// Polls the state; returns whether a report is due.
+    /// Returns whether the state is due to be sent: after an operator's order, after a change with
+    /// a pause, or after a longer interval.
     pub fn poll_state(&mut self, now: Instant) -> bool {
         if now < self.due() {
             return false;
@@ -52,7 +53,7 @@ impl Telling {
         let since = now.saturating_duration_since(self.told);
         let revision = revision::read();
         let changed = revision != self.revision;
-        // An operator's order must survive a kill of this process: send it at once.
+        // Sends an operator's order at once, since it must survive a kill of this process.
         let orders = operations::orders();
         let ordered = orders != self.orders;
         if since >= COUNTERS_EVERY || ordered || (changed && since >= CHANGES_EVERY) {
@@ -83,7 +84,8 @@ impl Telling {
     }
 }
 
-/// Returns the current state, for a command that changes none of it.
+/// Returns the current state in a memory file, with the table entries of `keys`. No counter or
+/// baseline changes.
 pub fn live(serving: &ServingProcess, keys: &[AskedKey]) -> io::Result<OwnedFd> {
     let live = carry::export_live(&serving.config(), Some(serving.running.runtime), keys);
     memory::create("evenkeel live state", &live)
@@ -121,7 +123,7 @@ mod tests {
         let told =
             (1..=1000).filter(|n| telling.poll_state(began + Duration::from_millis(100 * n)));
         let told = told.count();
-        // Parallel tests may change states.
+        // Accepts a range, because parallel tests may change states.
         assert!((9..=100).contains(&told), "{told}");
     }
 }

@@ -1,6 +1,6 @@
-//! Candidate version: the previous version stays compiled, and is put into service again at once by
-//! a message of the supervisor or by the address role. A rollback reads, opens and resolves
-//! nothing, and needs no other process.
+//! Keeps the previous version compiled while a candidate is served, and puts it into service again
+//! at once by a message of the supervisor or by the address role. A rollback reads, opens and
+//! resolves nothing, and needs no other process.
 
 use super::change::install_version;
 use super::version::{Built, SupervisorInput, VersionError};
@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Duration of one wait for the address role's response. Between two waits it is checked whether
-/// anybody still needs it.
+/// Time of one wait for a request of the address role. Between two waits the thread checks whether
+/// the candidate was accepted.
 const WAIT: Duration = Duration::from_millis(250);
 
-/// The version for a rollback: built, but its differences from the served version are not computed
-/// yet.
+/// Previous version for a rollback: built, and compared with the served one only when it is
+/// installed.
 pub struct RollbackVersion {
     pub given: SupervisorInput,
     pub built: Built,
@@ -43,7 +43,8 @@ pub struct Trial {
 }
 
 impl TrialState {
-    /// Puts the previous version into service; None if another thread does that.
+    /// Puts the previous version into service. Returns None if another thread has done that, or the
+    /// candidate was accepted.
     fn go_back(&self, running: &DataPlane, side: &SideThreadHandle) -> Option<Back> {
         let RollbackVersion { given, built } = lock(&self.former).take()?;
         let words = install_version(&given, built, running, side);
@@ -84,17 +85,18 @@ impl Trial {
         stays
     }
 
-    /// Rolls back; None if that is done already or in progress.
+    /// Rolls back; None if a rollback is done or in progress, or the candidate was accepted.
     pub fn roll_back(&self, running: &DataPlane, side: &SideThreadHandle) -> Option<Back> {
         self.shared.go_back(running, side)
     }
 
-    /// Returns a descriptor that becomes readable when there is a result.
+    /// Returns a descriptor that becomes readable after a rollback by the address role; None if no
+    /// thread waits for one.
     pub fn event(&self) -> Option<BorrowedFd<'_>> {
         self.event.as_ref().map(|event| event.as_fd())
     }
 
-    /// Returns the result, if the address role triggered a rollback.
+    /// Removes and returns the result of a rollback that the address role requested.
     pub fn rollback_result(&self) -> Option<Back> {
         lock(&self.shared.outcome).take()
     }
@@ -107,8 +109,9 @@ impl Drop for Trial {
     }
 }
 
-/// Waits for a rollback request of the address role on a separate thread. Without that thread the
-/// address role waits a moment in vain, and moves its address.
+/// Starts a thread that waits for a rollback request of the address role and executes it. Returns
+/// None if no thread can be started; the address role then waits in vain for a moment and moves its
+/// address.
 fn watch(
     on_trial: &Arc<OnTrial>,
     shared: &Arc<TrialState>,
@@ -126,7 +129,7 @@ fn watch(
             }
             if let Some(back) = shared.go_back(&running, &side) {
                 *lock(&shared.outcome) = Some(back);
-                // The address role is released before the result is reported.
+                // Releases the address role before the result is reported.
                 on_trial.end();
                 done.wake();
             }

@@ -1,5 +1,5 @@
-//! Version as a role receives it: the bundle and the descriptors, from which it builds the
-//! configuration and its sockets.
+//! Builds a configuration version with its sockets from the bundle and the descriptors that a role
+//! receives.
 
 use crate::process;
 use configuration::{Recording, RecordingError};
@@ -16,7 +16,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Input from the supervisor. The newest one is kept, so that another supervisor can get all of it.
+/// Version as the supervisor passed it to the role. The role keeps the newest one, and passes it to
+/// the next supervisor.
 #[derive(Clone, Debug)]
 pub struct SupervisorInput {
     pub take: Take,
@@ -31,7 +32,7 @@ pub enum VersionError {
     Memory(#[from] memory::MemoryError),
     #[error(transparent)]
     Recording(#[from] RecordingError),
-    /// The role refused what the loader accepted; contains the first message.
+    /// The configuration of the bundle has errors for the role; contains the first message.
     #[error("the proxy refuses what the loader accepted: {0}")]
     Refused(String),
     #[error(transparent)]
@@ -42,7 +43,7 @@ pub enum VersionError {
     DataPlane(io::Error),
 }
 
-/// A version that is ready to be served.
+/// Version that is built and ready to be served.
 pub struct Built {
     pub config: Config,
     pub listening: Vec<Listening>,
@@ -51,11 +52,11 @@ pub struct Built {
 }
 
 impl SupervisorInput {
-    /// Creates it from a message; None if the descriptors do not fit the plan.
+    /// Creates the input from a message; None if the descriptors do not fit the plan.
     pub fn new(mut take: Take, descriptors: Vec<OwnedFd>) -> Option<SupervisorInput> {
         let descriptors = descriptors.into_iter().map(Arc::new).collect();
         let parcel = take.sort(descriptors)?;
-        // The state belongs to this start; a role that gets the version back has other state.
+        // Clears the flag for state, which is only valid for this start of the role.
         take.state = false;
         Some(SupervisorInput {
             take,
@@ -65,8 +66,8 @@ impl SupervisorInput {
         })
     }
 
-    /// Returns a candidate version and the previous one, if the descriptors belong to
-    /// them.
+    /// Returns a candidate version and its predecessor from a message; None if the descriptors do
+    /// not fit.
     pub fn pair(
         trial: TakeTrial,
         mut descriptors: Vec<OwnedFd>,
@@ -95,8 +96,8 @@ impl SupervisorInput {
         }
     }
 
-    /// Builds the configuration as the loader built it. A bundle with keys is closed afterwards:
-    /// only the sockets of a role are requested later.
+    /// Builds the configuration from the bundle as the loader built it. A bundle with private keys
+    /// is replaced by an empty one, since another supervisor requests only the sockets.
     pub fn replay(&mut self) -> Result<Config, VersionError> {
         let bytes = Zeroizing::new(memory::read(&self.bundle)?);
         let recording = Recording::decode(&bytes)?;
@@ -112,14 +113,14 @@ impl SupervisorInput {
         })?;
         let settings = &self.take.plan.settings;
         process::apply_plan(&mut config, &plan(settings));
-        // Derived values (`fullconn`) follow from the actual limit, too.
+        // Sets `maxconn` before values that are derived from it, such as `fullconn`.
         let connections = &mut config.global.maxconn;
         connections.get_or_insert(settings.connections_max);
         Ok(config)
     }
 
-    /// Assigns the sockets to the configuration. A listener has one descriptor, which the data
-    /// plane and this value share.
+    /// Assigns the descriptors to listeners, statistics sockets and logs. The data plane shares the
+    /// descriptor of a listener with this value.
     pub fn build(&mut self, config: Config) -> Result<Built, VersionError> {
         let plan = &self.take.plan;
         let mut given = std::mem::take(&mut self.descriptors).into_iter();
