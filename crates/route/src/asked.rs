@@ -1,4 +1,5 @@
-//! Request as a user writes it.
+//! Parses a request as a user writes it (`GET https://host/path`, headers, body), checks it, and
+//! builds the bytes that a listener would receive.
 
 use std::net::IpAddr;
 
@@ -11,7 +12,7 @@ pub struct RouteRequest {
     /// Method; empty for a connection without a request.
     pub method: String,
     pub tls: bool,
-    /// Only a path was given, so it is not known whether TLS is used.
+    /// Only a path was given, which does not show whether the connection uses TLS.
     pub is_path: bool,
     /// Host of the URL, without brackets.
     pub host: String,
@@ -25,7 +26,7 @@ pub struct RouteRequest {
 }
 
 impl RouteRequest {
-    /// Parses 'METHOD URL', or a URL.
+    /// Parses `METHOD URL`, or a URL for GET.
     ///
     /// # Errors
     /// Returns what is wrong with the request.
@@ -92,7 +93,7 @@ impl RouteRequest {
         })
     }
 
-    /// Creates a request for a path with its query; the caller names the frontend separately.
+    /// Creates a request for a path with its query, without a host: the caller names the frontend.
     ///
     /// # Errors
     /// Returns what is wrong with the path.
@@ -104,8 +105,8 @@ impl RouteRequest {
         })
     }
 
-    /// Creates a connection without a request. A frontend with `mode http` receives a request for
-    /// `/`.
+    /// Creates a connection on which the client sends no request. A frontend with `mode http`
+    /// receives a request for `/` nevertheless.
     pub fn connection(tls: bool) -> RouteRequest {
         RouteRequest {
             method: String::new(),
@@ -144,11 +145,10 @@ impl RouteRequest {
         Ok(())
     }
 
-    /// Checks the length of the body in the headers: data after that length would be another
-    /// request.
+    /// Checks that the headers fit the body: bytes after `Content-Length` would be another request.
     ///
     /// # Errors
-    /// Fails if the headers have another length.
+    /// Fails if `Content-Length` is another length, or if there is a `Transfer-Encoding`.
     pub fn check_length(&self) -> Result<(), String> {
         for (name, value) in &self.headers {
             if name.eq_ignore_ascii_case("transfer-encoding") {
@@ -188,7 +188,8 @@ impl RouteRequest {
         }
     }
 
-    /// Returns the bytes for a frontend, with `mode http` or another mode.
+    /// Returns the bytes that the client sends to a frontend: an HTTP request, or only the body if
+    /// the connection has no request and `http` (the frontend has `mode http`) is false.
     pub fn bytes(&self, http: bool) -> Vec<u8> {
         if self.is_connection() && !http {
             return self.body.clone();

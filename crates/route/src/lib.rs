@@ -1,8 +1,9 @@
-//! Determines where a request would go: evaluates it with a configuration and the code of the proxy.
-//! [`expect`] is the `test` section, whose requests have an expected result.
+//! Determines where a request would go: evaluates it with a configuration and the code of the
+//! proxy, and reports each line that decided. [`expect`] is the `test` section, whose requests have
+//! an expected result.
 //!
-//! The crate contacts no server and opens no socket. Commands and processes provide the
-//! configuration, and the state of a running instance.
+//! The crate contacts no server and opens no socket on the network. Commands and processes provide
+//! the configuration, and the state of a running instance.
 
 mod asked;
 pub mod expect;
@@ -30,16 +31,16 @@ const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 10));
 const BALANCER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 20));
 const CLIENT_PORT: u16 = 49_152;
 
-/// An address, and a port if one is given.
+/// IP address, and a port if one is given.
 pub type RouteEndpoint = (IpAddr, Option<u16>);
 
-/// A request, and its connection.
+/// Request with the addresses and the TLS server name of its connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     pub asked: RouteRequest,
     pub frontend: Option<String>,
     pub source: Option<RouteEndpoint>,
-    /// Peer of the connection at a listener with `accept-proxy`.
+    /// Address of the load balancer that connects to a listener with `accept-proxy`.
     pub through: Option<RouteEndpoint>,
     pub to: Option<RouteEndpoint>,
     /// TLS server name, if it differs from the host of the URL.
@@ -72,7 +73,7 @@ impl Request {
     /// Evaluates the request with a loaded configuration.
     ///
     /// # Errors
-    /// Fails if no listener accepts it, or if it cannot be served.
+    /// Fails if no listener accepts the request, or if the request cannot be evaluated.
     pub fn follow(&self, config: Config, sources: &SourceMap) -> Result<RouteReport, NotFollowed> {
         let config = route::prepare(config);
         self.follow_in(&config, sources).map(|(_, report)| report)
@@ -133,7 +134,8 @@ impl Request {
             frontend: self.frontend.clone(),
         };
         let found = match route::find(config, &wanted) {
-            // A path does not show whether TLS is used.
+            // Tries a TLS listener as well, since a path does not show whether the connection uses
+            // TLS.
             Err(NotThere::Otherwise { .. }) if self.asked.is_path => {
                 wanted.tls = true;
                 route::find(config, &wanted)

@@ -1,4 +1,5 @@
-//! State of the running instance that affects the result of a request.
+//! Describes the state of a running instance that affected the result of a request: servers with
+//! their status and sessions, and notes about limits and missing table entries.
 
 use model::config::{Config, Proxy, Server};
 use model::state::now_ms;
@@ -9,15 +10,15 @@ use std::sync::atomic::Ordering::Relaxed;
 
 const NOTES_MAX: usize = 8;
 
-/// State of a running instance.
+/// State of the running instance with which a request was evaluated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Live {
     /// Instance: its process ID, program and files.
     pub instance: String,
-    /// Time of the state, in UTC.
+    /// Time at which the instance sent its state, in UTC.
     pub at: String,
     pub servers: Vec<LiveServer>,
-    /// Other deciding facts, and unknown ones, as messages.
+    /// Messages about other facts that decide, and about facts that are unknown.
     pub notes: Vec<String>,
 }
 
@@ -25,9 +26,9 @@ pub struct Live {
 pub struct LiveServer {
     pub name: String,
     pub status: String,
-    /// Duration of the status, milliseconds.
+    /// Milliseconds since the status last changed.
     pub since_ms: u64,
-    /// Result of the last check; empty without one, and while the server is up.
+    /// Result of the last health check; empty without a check, and while the server is up.
     pub check: String,
     pub sessions: u32,
     /// Limit of sessions; 0 means none.
@@ -92,14 +93,14 @@ impl Live {
     }
 }
 
-/// Returns a note if new clients of a frontend have to wait.
+/// Returns a note if a frontend has reached its connection limit, so that new clients have to wait.
 fn full(frontend: &Proxy) -> Option<String> {
     let state = &frontend.state.frontend;
     let limit = match state.maxconn_set.load(Relaxed) {
         0 => frontend.maxconn?,
         limit => limit,
     };
-    // The connection that requested the state is closed by now.
+    // Counts no connection of this query, which is closed by now.
     let has = state.sessions.current();
     (limit > 0 && has >= limit).then(|| {
         format!(

@@ -1,4 +1,5 @@
-//! Result of a request, with the lines of the files that affected it.
+//! Builds the report about a request from the steps that the proxy code recorded: the destination
+//! with the reason, and the lines of the files that affected it. Renders the report as JSON.
 
 use super::{Live, Request};
 use language::{SourceMap, Span};
@@ -16,7 +17,8 @@ pub struct EvaluatedLine {
     pub file: String,
     pub number: u32,
     pub text: String,
-    /// Result of its condition; None if it has none.
+    /// Result of the line's condition; None if the line has none or the condition was not
+    /// evaluated.
     pub met: Option<bool>,
     pub terms: Vec<TermText>,
     pub applies: bool,
@@ -30,7 +32,8 @@ pub struct EvaluatedLine {
 }
 
 impl EvaluatedLine {
-    /// Returns whether the next line repeats this one, which had no effect.
+    /// Returns true if `next` is the same line of the same file, and this entry has not applied
+    /// yet.
     fn is_again(&self, next: &EvaluatedLine) -> bool {
         (&self.file, self.number) == (&next.file, next.number) && !self.applies
     }
@@ -39,7 +42,8 @@ impl EvaluatedLine {
 /// An evaluated term of a condition.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TermText {
-    /// Name, or text in the file; with its `!`.
+    /// Name of the ACL, or text of the term in the file, with a `!` before it if the term is
+    /// negated.
     pub name: String,
     /// Result, including the `!`.
     pub met: bool,
@@ -54,7 +58,7 @@ pub enum RouteDestination {
         address: String,
         why: String,
     },
-    /// The request waits in a queue: every possible server has reached its session limit.
+    /// The request waits in a queue: every server that may get it has reached its session limit.
     Waits {
         backend: String,
         /// Server for which the request waits, if it waits for one only.
@@ -62,7 +66,7 @@ pub enum RouteDestination {
         why: String,
     },
     Reply {
-        /// Status line; empty if the response is not HTTP.
+        /// Status code and reason of the response; empty if the response is not HTTP.
         status: String,
         location: Option<String>,
         why: String,
@@ -134,7 +138,7 @@ impl RouteReport {
         }
     }
 
-    /// Returns the deciding line: the last one that ended its rules, or chose the backend.
+    /// Returns the deciding line: the last one that ended its list of rules, or chose the backend.
     pub fn decided_by(&self) -> Option<&EvaluatedLine> {
         let decides = |line: &&EvaluatedLine| line.ends || line.leads_to.is_some();
         self.lines.iter().rev().find(decides)
@@ -203,7 +207,7 @@ impl RouteReport {
             "live": self.live.as_ref().map(Live::json),
         });
         let text = serde_json::to_string_pretty(&all).unwrap_or_default();
-        // A terminal may execute control characters; to a program the escaped form is the same.
+        // Escapes control characters, which a terminal may execute. A program reads the same text.
         let escaped = |c: char| match c {
             '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", u32::from(c)),
             c => c.to_string(),
@@ -212,7 +216,8 @@ impl RouteReport {
     }
 }
 
-/// Returns the configured name of a server with its port, or its address for this request.
+/// Returns the configured host name of a server with its port. A server with an address has no host
+/// name; the address for this request is returned instead.
 fn address(server: &Server, for_request: Option<&str>) -> String {
     match server.host.as_deref() {
         None => for_request.unwrap_or_default().to_owned(),
@@ -224,7 +229,7 @@ fn address(server: &Server, for_request: Option<&str>) -> String {
     }
 }
 
-/// Explains the choice of `balance first`: servers with a lower id are full.
+/// Explains the choice of `balance first` by the full servers with a lower ID.
 fn why_first(backend: &Proxy, backups: bool, chosen: Option<&str>) -> String {
     let servers = backend.servers.iter();
     let able = servers.filter(|one| one.state.usable() && one.state.backup() == backups);
@@ -273,7 +278,7 @@ fn handshake(error: &str) -> String {
 /// Returns the status of a response with its text, and the target of a redirect.
 fn head(reply: &[u8]) -> (String, Option<String>) {
     let reply = String::from_utf8_lossy(reply);
-    // Interim responses are skipped.
+    // Skips interim responses (1xx).
     let heads = reply.split_inclusive("\r\n\r\n");
     let head = heads.clone().find(|head| !head.starts_with("HTTP/1.1 1"));
     let head = head.or_else(|| heads.clone().next()).unwrap_or_default();
@@ -296,12 +301,12 @@ struct Making<'r> {
     lines: Vec<EvaluatedLine>,
     backend: Option<&'r Proxy>,
     tie: Option<(String, Tie)>,
-    /// Name of the server, and whether `balance` lacks its key.
+    /// Name of the chosen server, and whether the request lacks the key of `balance`.
     server: Option<(String, bool)>,
     address: Option<String>,
-    /// The request waits for a slot; true if it waits for one server only.
+    /// Set if the request waits for a slot; true if it waits for one server only.
     waits: Option<bool>,
-    /// Origin of the proxy's response, if it is no rule.
+    /// Source of the proxy's response, if that is no rule, such as a statistics page.
     page: Option<&'static str>,
     /// Chosen backend, if it is disabled.
     disabled: Option<String>,
@@ -314,12 +319,12 @@ impl<'r> Making<'r> {
             TraceStep::Address(at) => self.address.clone_from(at),
             TraceStep::Page(by) => self.page = Some(by),
             TraceStep::Waits { for_one } => self.waits = Some(*for_one),
-            // The server never responds here, so these steps are about an artificial response.
+            // Ignores steps after the choice of a server: the response of the server is artificial.
             _ if self.server.is_some() => {}
             TraceStep::Condition { span, met, terms } => {
                 let terms = terms.iter().map(|term| self.term(term)).collect();
                 let mut line = self.line(*span);
-                // A line that waited for more bytes is evaluated again.
+                // Replaces the entry of a line that is evaluated again after more bytes arrived.
                 if self.lines.last().is_some_and(|last| last.is_again(&line)) {
                     self.lines.pop();
                 }
@@ -383,7 +388,7 @@ impl<'r> Making<'r> {
         }
     }
 
-    /// Returns the entry of a rule: the line whose condition was just met, or a new one.
+    /// Returns the entry of a rule: that of the line whose condition was just met, or a new one.
     fn of_rule(&mut self, span: Span) -> &mut EvaluatedLine {
         let line = self.line(span);
         let is_last = self
@@ -400,7 +405,7 @@ impl<'r> Making<'r> {
     fn term(&self, term: &Term) -> TermText {
         let name = match (term.name.is_empty(), term.span.start < term.span.end) {
             (false, _) => term.name.to_string(),
-            // With or without a space after its `!`.
+            // Removes the `!` and the spaces after it.
             (true, true) => {
                 let text = self.sources.snippet(term.span);
                 text.trim_start_matches(['!', ' ']).to_owned()
@@ -444,7 +449,7 @@ impl<'r> Making<'r> {
         }
         let by = self.lines.iter().rev().find(|line| line.ends);
         let by = by.map(|line| format!("{}:{}", line.file, line.number));
-        // A raw TCP frontend needs no handshake.
+        // Counts only a failure before any rule or backend, such as a failed handshake.
         let is_before = by.is_none() && self.backend.is_none();
         let failed = answer
             .failure
@@ -464,7 +469,7 @@ impl<'r> Making<'r> {
         let why = match (self.page, by) {
             (Some(page), _) => format!("by {page}"),
             (None, Some(by)) => format!("by {by}"),
-            // No line of the file requests this response.
+            // Reports a refusal by the proxy itself, which no line of the file requests.
             (None, None) => {
                 let why = format!("the proxy replies {status}: {}", self.why_refused(&status));
                 return RouteDestination::Nothing { why };
@@ -509,7 +514,7 @@ impl<'r> Making<'r> {
         }
     }
 
-    /// Explains which algorithm chose the server, and which others were possible.
+    /// Names the algorithm that chose the server, and the other servers that it could have chosen.
     fn why_balance(&self, backend: &Proxy, lacks_key: bool) -> String {
         let is_by_key = backend.balance.is_by_key() && !lacks_key;
         let mut words = format!("balance {}", algorithm(&backend.balance));

@@ -1,12 +1,12 @@
-//! Evaluates a request with the configuration and state of a running instance. The state is
-//! requested again if the request needs entries of large tables.
+//! Evaluates a request with the configuration and the state of a running instance. If the request
+//! needs entries of large tables, the state is requested again with these entries, up to a limit.
 
 use super::{NotFollowed, Request, RouteReport};
 use configuration::Recording;
 use keyword::load::{self, Loaded};
 use proxy::message::AskedKey;
 
-/// Limit of requests for entries of large tables: one entry can determine the next.
+/// Limit of requests for the state: one table entry can determine which one is needed next.
 const ROUNDS_MAX: usize = 4;
 
 pub enum NotServed {
@@ -16,8 +16,8 @@ pub enum NotServed {
     NotFollowed(NotFollowed),
 }
 
-/// Serves a request with the state of an instance. `ask` requests the state, together with these
-/// entries of large tables.
+/// Evaluates a request with the state of an instance. `ask` requests that state, together with the
+/// given entries of large tables.
 ///
 /// # Errors
 /// Fails if the instance does not send its state, the files have errors, or no listener accepts the

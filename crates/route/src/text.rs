@@ -1,4 +1,5 @@
-//! Text form of the report.
+//! Renders the report about a request as text for a terminal, without characters that control the
+//! terminal.
 
 use crate::{EvaluatedLine, LiveServer, RouteDestination, RouteReport, TermText};
 
@@ -141,7 +142,7 @@ pub fn lines(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Removes characters that control a terminal, or change the order of other characters.
+/// Replaces characters that control a terminal, or change the order of other characters, by U+FFFD.
 pub fn plain(text: &str) -> String {
     let shown = |c: char| match c {
         '\u{200b}'..='\u{200f}'

@@ -1,4 +1,4 @@
-//! Error codes of a `test` section.
+//! Defines the error codes of `test` sections.
 
 use language::arguments::ArgumentCodes;
 

@@ -1,4 +1,5 @@
-//! `expect`: a request with its expected result.
+//! Parses the `expect` lines of a `test` section into requests with their expected results, and
+//! documents the keyword.
 
 use super::{ExpectationsDraft, Row, codes};
 use crate::{Request, RouteEndpoint, RouteRequest};
@@ -25,8 +26,8 @@ pub struct Expectation {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ExpectedResult {
-    /// A server of this backend gets the request; or the backend responds, if a response is
-    /// expected.
+    /// A server of this backend gets the request. If a response is expected, too, the backend
+    /// responds instead.
     Backend(String),
     Server {
         backend: Option<String>,
@@ -34,7 +35,7 @@ pub enum ExpectedResult {
     },
     Status(u16),
     Location(String),
-    /// No server gets the request, and no line responds.
+    /// No server gets the request, and no rule sends a response.
     Refused,
 }
 
@@ -96,7 +97,7 @@ fn unknown(args: &Args<'_>, word: &ConfigWord) -> Diagnostic {
     }
 }
 
-/// Parses the request at the beginning of the line; without one, it is a connection.
+/// Parses the request at the beginning of the line. A line without one tests a connection.
 fn asked(args: &mut Args<'_>) -> Result<RouteRequest, Diagnostic> {
     let is_target = |word: &ConfigWord| word.str().starts_with('/') || word.str().contains("://");
     let Some(first) = args.peek().filter(|word| !WORDS.contains(&word.str())) else {

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 const TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Evaluates the requests with the loaded configuration, and returns errors for unexpected results.
+/// Evaluates the requests with the loaded configuration. Returns an error for each unexpected
+/// result, and one if the evaluation takes longer than [`TIME_MAX`].
 pub fn unmet(
     expectations: &[Expectation],
     recording: &Recording,
@@ -29,7 +30,7 @@ pub fn unmet(
             told.push(Diagnostic::error(&codes::TOO_MANY, one.span, words));
             break;
         }
-        // Each request gets fresh tables and counters.
+        // Builds the configuration again for each request, which so gets empty tables and counters.
         let Some(config) = load::replay(recording.clone()).config else {
             continue;
         };

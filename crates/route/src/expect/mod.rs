@@ -1,5 +1,5 @@
-//! The `test` section: requests with their expected results. A check of the files evaluates each
-//! request and reports unexpected results.
+//! Defines the part for `test` sections, whose lines are requests with their expected results. A
+//! check of the files evaluates each request and reports unexpected results; a start does not.
 
 mod codes;
 mod line;

@@ -154,7 +154,7 @@ fn suggested_route_command_contains_the_whole_request() {
         .iter()
         .find_map(|told| told.help.clone())
         .unwrap();
-    // A shell reads the words as they were.
+    // Expects words that are quoted for a shell.
     let words = " site.cfg 'POST http://localhost/a?b='\\''c' --frontend web --src 10.0.0.1:5 --to 192.0.2.8 \
                  --header 'X-A: it'\\''s' --data 'x y'` shows each line that was evaluated";
     assert!(told.ends_with(words), "{told}");

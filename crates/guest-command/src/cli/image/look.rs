@@ -52,7 +52,7 @@ fn probe(
 /// Returns the partition table and the file systems of a raw disk or partition.
 ///
 /// # Errors
-/// Fails only if a program is interrupted or cannot be started.
+/// Fails if a program is interrupted. Other failures of programs count as nothing found.
 pub fn disk(
     runner: &Runner,
     path: &Path,
