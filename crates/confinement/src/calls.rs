@@ -1,13 +1,14 @@
-//! Lists of system calls: those that kill the process, those that are refused for some arguments,
-//! and those that a proxy uses. All others are denied with ENOSYS, for which a C library has a
-//! fallback: a newer library must not end a proxy in production.
+//! Lists system calls for the filters: those that kill a process, those that are refused for some
+//! arguments, and those that a proxy uses. A proxy gets ENOSYS for all others, for which a C
+//! library has a fallback: a newer library must not end a proxy in production.
 
 use nix::libc;
 
-/// System calls that no process of Evenkeel uses, and that an attacker would use first. Each one
-/// kills the process at once.
+/// System calls that an attacker would use first, and that kill a confined process at once.
+/// Exceptions are io_uring in the volume role ([`RINGS`]) and the control role, where programs may
+/// be executed and the other calls are refused instead.
 pub const DEADLY: &[libc::c_long] = &[
-    // Other programs, other processes.
+    // Calls for other programs and other processes.
     libc::SYS_execve,
     libc::SYS_execveat,
     libc::SYS_ptrace,
@@ -16,7 +17,7 @@ pub const DEADLY: &[libc::c_long] = &[
     libc::SYS_process_madvise,
     libc::SYS_pidfd_getfd,
     libc::SYS_kcmp,
-    // Namespaces and mounts.
+    // Calls for namespaces and mounts.
     libc::SYS_setns,
     libc::SYS_unshare,
     libc::SYS_pivot_root,
@@ -65,7 +66,7 @@ pub const DEADLY: &[libc::c_long] = &[
     libc::SYS_request_key,
 ];
 
-/// Subset of [`DEADLY`] that volumes need.
+/// Calls of [`DEADLY`] that the volume role may use.
 pub const RINGS: &[libc::c_long] = &[
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
@@ -119,7 +120,7 @@ pub const USED: &[libc::c_long] = &[
     libc::SYS_sendfile,
     libc::SYS_memfd_create,
     libc::SYS_ftruncate,
-    // Files, as far as other restrictions permit.
+    // Files, as far as Landlock and [`REFUSED`] permit.
     libc::SYS_openat,
     libc::SYS_openat2,
     libc::SYS_fstat,
@@ -218,12 +219,12 @@ pub const USED: &[libc::c_long] = &[
     libc::SYS_getrandom,
 ];
 
-/// System calls that are used but denied with ENOSYS, as a kernel without them does. A C library
-/// expects that at any time, so the kernel does not log them. The flags of clone3 cannot be
-/// inspected; the C library falls back to clone.
+/// System calls that a C library uses, and that fail with ENOSYS as on a kernel without them: the
+/// flags of clone3 cannot be inspected, and the library falls back to clone. Since this happens
+/// often, the kernel does not log these calls.
 pub const USED_IN_VAIN: &[libc::c_long] = &[libc::SYS_clone3];
 
-/// Older forms of the calls above, which only x86-64 still has.
+/// Older forms of the calls in [`USED`], which only x86-64 still has.
 #[cfg(target_arch = "x86_64")]
 pub const USED_OLD: &[libc::c_long] = &[
     libc::SYS_open,
@@ -245,17 +246,17 @@ pub const USED_OLD: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 pub const USED_OLD: &[libc::c_long] = &[];
 
-/// A condition on one argument.
+/// Condition on one argument of a system call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Test {
     NoneOf(&'static [u32]),
     Bits(u32, u32),
-    /// Flags for writing a file. A process that may write some files is exempt.
+    /// The flags open a file for writing. A process that may write some files is exempt.
     Writes,
     OtherProcess,
 }
 
-/// A call that is refused (EPERM) when its argument passes the test.
+/// System call that fails with EPERM if an argument passes the test.
 #[derive(Clone, Copy, Debug)]
 pub struct RefusedSystemCall {
     pub call: libc::c_long,
@@ -273,13 +274,13 @@ const fn refuse(call: libc::c_long, argument: u8, test: Test) -> RefusedSystemCa
 
 /// Mask of the socket type, which shares its argument with flags.
 const SOCKET_KIND: u32 = 0xf;
-/// Address families: Unix, IPv4 and IPv6; so neither netlink nor raw packets.
+/// Permitted address families: Unix, IPv4 and IPv6, so neither netlink nor raw packets.
 const FAMILIES: &[u32] = &[
     libc::AF_UNIX as u32,
     libc::AF_INET as u32,
     libc::AF_INET6 as u32,
 ];
-/// Permitted operations: names of threads and of memory, and the auxiliary vector.
+/// Permitted operations of prctl(2): names of threads and of memory, and the auxiliary vector.
 const PRCTL: &[u32] = &[
     libc::PR_SET_NAME as u32,
     libc::PR_GET_NAME as u32,
@@ -287,7 +288,8 @@ const PRCTL: &[u32] = &[
     // PR_GET_AUXV
     0x4155_5856,
 ];
-/// Permitted requests: blocking mode, available bytes, terminal detection and width.
+/// Permitted requests of ioctl(2): blocking mode, close-on-exec, queued bytes, terminal settings
+/// and width.
 const IOCTL: &[u32] = &[
     libc::FIONBIO as u32,
     libc::FIONREAD as u32,
@@ -310,7 +312,7 @@ pub const WRITING: [(u32, u32); 4] = [
 const EXECUTABLE: u32 = libc::PROT_EXEC as u32;
 const THREAD: u32 = libc::CLONE_THREAD as u32;
 
-/// Calls that the process uses, but not with these arguments.
+/// System calls that a proxy uses, and the arguments for which they fail with EPERM.
 pub const REFUSED: &[RefusedSystemCall] = &[
     refuse(libc::SYS_socket, 0, Test::NoneOf(FAMILIES)),
     refuse(
@@ -319,14 +321,14 @@ pub const REFUSED: &[RefusedSystemCall] = &[
         Test::Bits(SOCKET_KIND, libc::SOCK_RAW as u32),
     ),
     refuse(libc::SYS_socketpair, 0, Test::NoneOf(FAMILIES)),
-    // A proxy writes to no file: its logs are sockets or inherited descriptors.
+    // Refuses to open files for writing: the logs of a proxy are sockets or inherited descriptors.
     refuse(libc::SYS_openat, 2, Test::Writes),
     #[cfg(target_arch = "x86_64")]
     refuse(libc::SYS_open, 1, Test::Writes),
-    // No new executable code.
+    // Refuses new executable code in memory.
     refuse(libc::SYS_mmap, 2, Test::Bits(EXECUTABLE, EXECUTABLE)),
     refuse(libc::SYS_mprotect, 2, Test::Bits(EXECUTABLE, EXECUTABLE)),
-    // Threads, but no processes.
+    // Permits threads, and refuses processes.
     refuse(libc::SYS_clone, 0, Test::Bits(THREAD, 0)),
     refuse(libc::SYS_prctl, 0, Test::NoneOf(PRCTL)),
     refuse(libc::SYS_ioctl, 1, Test::NoneOf(IOCTL)),

@@ -1,4 +1,4 @@
-//! Capabilities that a configuration needs at run time; all others are dropped.
+//! Finds the capabilities that a proxy configuration needs at run time, and drops all others.
 //!
 //! Ports below 1024, `interface`, `transparent` and the owner of a Unix socket of a `bind` line
 //! need a capability only when they are opened, with the initial privileges. A socket to a server
@@ -21,7 +21,7 @@ const PORT_UNPRIVILEGED_MIN: u16 = 1024;
 /// First kernel version on which binding a socket to an interface needs no privilege.
 const INTERFACE_UNPRIVILEGED_SINCE: (u32, u32) = (5, 7);
 
-/// A capability that a process keeps.
+/// Capability that a process keeps, with the reason and the line that requires it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RetainedCapability {
     pub capability: CapabilitySet,
@@ -31,7 +31,7 @@ pub struct RetainedCapability {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// The addresses change at run time, and may have ports below 1024.
+    /// The role opens listeners at run time, which may have ports below 1024.
     Listens,
     /// `source` of a server has a port below 1024.
     SourcePort,
@@ -59,8 +59,8 @@ impl Why {
     }
 }
 
-/// Returns the capabilities that this configuration needs while traffic flows: each
-/// reason once, with the first line that gives it.
+/// Returns the capabilities that this configuration needs while traffic flows: one entry per
+/// reason, with the first line that has it.
 pub fn needed(config: &Config, identity: &ProcessIdentity) -> Vec<RetainedCapability> {
     let mut kept: Vec<RetainedCapability> = Vec::new();
     let mut keep = |capability, why, span| {
@@ -132,9 +132,9 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// Removes all other capabilities from the bounding set, so that not even a file with capabilities
-/// restores them. A failure for lack of privilege does no harm, since no-new-privs blocks such
-/// files, too.
+/// Removes all capabilities but `keeps` from the bounding set, so that not even a file with
+/// capabilities restores them. Without the privilege for that, returns without an error:
+/// no-new-privs blocks such files, too.
 pub fn bound(keeps: CapabilitySet) -> Result<(), ConfinementError> {
     for number in 0..=CAPABILITY_MAX {
         let one = CapabilitySet::from_bits_retain(1 << number);
@@ -148,7 +148,7 @@ pub fn bound(keeps: CapabilitySet) -> Result<(), ConfinementError> {
                 Err(errno) => return Err(ConfinementError::Capabilities { errno }),
             },
             Ok(false) => {}
-            // The first number that this kernel does not know.
+            // Ends at the first number that this kernel does not know.
             Err(_) => break,
         }
     }
@@ -160,8 +160,8 @@ pub fn held() -> Result<CapabilitySet, ConfinementError> {
     Ok(sets.permitted | sets.effective)
 }
 
-/// Drops all other capabilities, in every set. Returns the remaining ones, which are fewer than
-/// requested if the process never had them.
+/// Drops all capabilities but `keeps`, in every set. Returns the remaining ones, which are fewer
+/// than requested if the process never had them.
 pub fn reduce(keeps: CapabilitySet) -> Result<CapabilitySet, ConfinementError> {
     bound(keeps)?;
     lower(keeps)

@@ -1,10 +1,9 @@
-//! Errors of confining a process on a kernel that supports it.
+//! Defines the errors of confining a process on a kernel that supports the protection.
 
 use rustix::io::Errno;
 use std::io;
 use std::path::PathBuf;
 
-/// Reason why a process could not be confined although the kernel supports it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfinementError {
     #[error("cannot drop capabilities: {errno}")]
@@ -12,7 +11,7 @@ pub enum ConfinementError {
         #[source]
         errno: Errno,
     },
-    /// A path that the process is meant to keep.
+    /// A path that the process may access cannot be opened.
     #[error("cannot keep access to {}: {error}", .path.display())]
     Path {
         path: PathBuf,
@@ -23,7 +22,7 @@ pub enum ConfinementError {
     Files(#[source] landlock::RulesetError),
     #[error("cannot create the system call filter: {0}")]
     Filter(#[source] seccompiler::BackendError),
-    /// The kernel supports such filters, and refused this one.
+    /// The kernel supports filters for system calls, and refused this one.
     #[error("the kernel refused the system call filter: {0}")]
     FilterRefused(#[source] io::Error),
 }

@@ -1,4 +1,5 @@
-//! File access: as much of Landlock as the kernel supports.
+//! Restricts the file access of processes and threads by Landlock, as far as the kernel supports
+//! it.
 //!
 //! Connecting to a Unix socket by its path is not restricted (servers and log targets may have
 //! some, and a reload may add others), nor are addresses and ports. The permitted connections
@@ -12,11 +13,12 @@ use landlock::{
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// Newest version whose rules are used. A later one may restrict what has to stay permitted
-/// (version 9 restricts connecting to Unix sockets).
+/// Newest version of Landlock whose rules are used. A later one may restrict what has to stay
+/// permitted (version 9 restricts connecting to Unix sockets).
 const NEWEST: ABI = ABI::V7;
 
-/// Restricts this process to these paths, without signals to other processes.
+/// Restricts the calling thread, and those that it starts, to the paths of the confinement. Signals
+/// to other processes are refused as well.
 pub fn restrict(confinement: &Confinement) -> Result<FileConfinement, ConfinementError> {
     let mut rules = rules().map_err(ConfinementError::Files)?;
     let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
@@ -30,7 +32,7 @@ pub fn restrict(confinement: &Confinement) -> Result<FileConfinement, Confinemen
         rules = allow(rules, path, reading | AccessFs::Execute)?;
     }
     if confinement.role == ConfinedProcess::Control {
-        // Programs are started with this device, and open it themselves.
+        // Permits the null device, which started programs open themselves.
         let device = make_bitflags!(AccessFs::{ReadFile | WriteFile | IoctlDev});
         rules = allow(rules, Path::new("/dev/null"), device)?;
     }
@@ -83,8 +85,8 @@ pub fn only_reading() -> Result<FileConfinement, ConfinementError> {
     )?)
 }
 
-/// Restricts this thread to writing in a directory, and to reading the kernel's data about network
-/// interfaces.
+/// Restricts this thread to the files of a directory, and to reading the kernel's data about
+/// network interfaces below `/sys`.
 ///
 /// # Errors
 /// Fails if the kernel has Landlock and refuses the rules, or a path cannot be opened.
@@ -98,8 +100,9 @@ pub fn only_directory(directory: &Path) -> Result<FileConfinement, ConfinementEr
     enforce(allow(rules, directory, own)?)
 }
 
-/// Creates rules for QEMU: the directory of its guest, these files for reading, and what a program
-/// needs. A child process applies them to itself. Returns None if the kernel has no Landlock.
+/// Creates rules for QEMU: the directory of its guest, the given files for reading, and what any
+/// program needs. A child process applies them to itself. Returns None if the kernel has no
+/// Landlock.
 ///
 /// # Errors
 /// Fails if the kernel has Landlock and refuses the rules, or a path cannot be opened.
@@ -127,7 +130,8 @@ pub fn of_guest(home: &Path, files: &[&Path]) -> Result<Option<OwnedFd>, Confine
     Ok(rules.into())
 }
 
-/// Files that QEMU reads: the cache of the dynamic linker, the processors, its own threads.
+/// Files that QEMU reads: the cache of the dynamic linker, the time zone, data about processors and
+/// devices, and its own threads.
 const OF_QEMU: [&str; 4] = [
     "/etc/ld.so.cache",
     "/etc/localtime",
@@ -142,9 +146,9 @@ const DEVICES_OF_QEMU: [&str; 5] = [
     "/dev/vhost-net",
 ];
 
-/// Returns the access rights to the directories that a role writes to. A control role
-/// creates sockets, mirrors of repositories and files that it renames there, and executes
-/// none.
+/// Returns the access rights to the directories that a process writes to. A control role may also
+/// create directories, links, sockets and pipes, and rename between directories; no process may
+/// execute these files.
 fn writing(role: ConfinedProcess) -> BitFlags<AccessFs> {
     match role {
         ConfinedProcess::Control => make_bitflags!(AccessFs::{
@@ -163,7 +167,8 @@ fn writing(role: ConfinedProcess) -> BitFlags<AccessFs> {
     }
 }
 
-/// Creates a ruleset that handles all supported access rights, as far as the kernel permits.
+/// Creates an empty ruleset that refuses all access which Landlock can restrict, as far as the
+/// kernel supports it.
 fn rules() -> Result<RulesetCreated, RulesetError> {
     Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?

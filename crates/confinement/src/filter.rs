@@ -1,5 +1,5 @@
-//! seccomp: builds kernel filters from the lists of calls. Of several filters the strictest result
-//! counts, so each of them stays simple.
+//! Builds seccomp filters from the lists of system calls, and installs those of a process. Of
+//! several filters the strictest result counts, so each of them stays simple.
 
 use super::calls::{
     DEADLY, REFUSED, RINGS, RefusedSystemCall, Test, USED, USED_IN_VAIN, USED_OLD, WRITING,
@@ -15,12 +15,13 @@ use std::io;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Keeps the processor's speed: before Linux 5.16 a filter turned off speculation past stores,
-/// which is necessary only for untrusted code.
+/// Flag that keeps the processor's speed: before Linux 5.16 a filter turned off speculation past
+/// stores, which is necessary only for untrusted code.
 const FAST: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
 const LOUD: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_LOG;
 
-/// Installs the filters of a role. The filter that permits the fewest calls is installed last.
+/// Installs the filters of a process. The filter that permits the fewest calls is installed last.
+/// Returns [`Filtered::NotBuilt`] if the kernel has no filters.
 pub fn install(confinement: &Confinement) -> Result<Filtered, ConfinementError> {
     let programs = match confinement.role {
         ConfinedProcess::Loader | ConfinedProcess::Console | ConfinedProcess::Boot => {
@@ -46,13 +47,13 @@ pub fn install(confinement: &Confinement) -> Result<Filtered, ConfinementError> 
     Ok(Filtered::Yes)
 }
 
-/// Returns whether the kernel lacks filters. It then calls the request invalid; the tests prove
-/// that our filters are valid.
+/// Returns whether the error means that the kernel has no filters. Such a kernel calls the request
+/// invalid, and tests prove that our filters are valid.
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL))
 }
 
-/// Installs a filter with the flags that the kernel knows: it may be older than they are.
+/// Installs a filter, and installs it without flags if the kernel is older than they are.
 fn install_one(program: &BpfProgram, loud: libc::c_ulong) -> io::Result<()> {
     match ask(program, FAST | loud) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => ask(program, 0),
@@ -109,9 +110,9 @@ fn kill_forbidden_except(used: &[libc::c_long]) -> Result<BpfProgram, BackendErr
     )
 }
 
-/// Refuses calls that a control role and its programs do not need. The processes are not killed: a
-/// library may try such a call and continue without it (Kerberos tries kernel keyrings when `ssh`
-/// starts).
+/// Builds the filter that refuses calls which a control role and its programs do not need. The
+/// processes are not killed: a library may try such a call and continue without it (Kerberos tries
+/// kernel keyrings when `ssh` starts).
 fn not_for_control() -> Result<BpfProgram, BackendError> {
     let executes = [libc::SYS_execve, libc::SYS_execveat];
     let mut rules = any(DEADLY.iter().filter(|call| !executes.contains(call)));
@@ -163,7 +164,8 @@ fn refused(writes: bool) -> Result<BpfProgram, BackendError> {
     )
 }
 
-/// Returns the alternatives of a test, each as a list of conditions that all have to hold.
+/// Returns the alternatives under which a call is refused, each as a list of conditions that must
+/// all be true.
 fn conditions(refusal: &RefusedSystemCall) -> Result<Vec<Vec<SeccompCondition>>, BackendError> {
     let condition = |operator, value: u32| {
         SeccompCondition::new(

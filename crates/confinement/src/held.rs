@@ -1,4 +1,5 @@
-//! The privileges that a process still has after it dropped what it could.
+//! Describes the privileges that a process still has after it was confined, and the protections
+//! that the kernel does not provide.
 
 use super::capabilities;
 use rustix::thread::CapabilitySet;
@@ -18,7 +19,7 @@ pub enum FileConfinement {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Filtered {
     Yes,
-    /// The kernel, or an emulation of it, has no such filters.
+    /// The kernel, or its emulation, cannot filter system calls.
     NotBuilt,
 }
 
@@ -26,7 +27,7 @@ pub enum Filtered {
 pub struct RemainingPrivileges {
     pub wanted: CapabilitySet,
     pub capabilities: CapabilitySet,
-    /// No program that it starts can gain privileges.
+    /// No program that the process starts can gain privileges.
     pub no_new_privileges: bool,
     pub files: FileConfinement,
     pub system_calls: Filtered,

@@ -1,4 +1,5 @@
-//! User and group of the process that serves network traffic.
+//! Decides as which user and group a process runs: the proxy by its configuration and the user who
+//! started it, other roles as users of their own. Changes from root to such a user.
 
 use model::config::Global;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
@@ -8,8 +9,8 @@ use rustix::thread::CapabilitySet;
 /// User and group without any files: `nobody` and `nogroup` (or `nobody`) on every current Linux.
 pub const NOBODY: u32 = 65_534;
 
-/// Users of the unprivileged processes, in `/etc/passwd`. If one is missing, the process runs as
-/// `nobody`, which it then shares with others.
+/// Users for the unprivileged processes, looked up in `/etc/passwd`. If one does not exist, the
+/// process runs as `nobody`, which it then shares with other processes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ServiceUser {
     Proxy,
@@ -33,8 +34,8 @@ impl ServiceUser {
     /// Returns the IDs of the user and of its group, or those of `nobody` if the user does not
     /// exist.
     pub fn ids(self) -> (u32, u32) {
-        // Not through nsswitch.conf: such a user is local, and an LDAP server that does not respond
-        // must not delay a start.
+        // Reads `/etc/passwd` itself: such a user is local, and an LDAP server that does not
+        // respond must not delay a start.
         let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         self.ids_in(&users).unwrap_or((NOBODY, NOBODY))
     }
@@ -45,7 +46,7 @@ impl ServiceUser {
             .map(|line| line.split(':').collect::<Vec<_>>());
         let own = lines.find(|fields| fields.first() == Some(&self.name()))?;
         let id = |at: usize| own.get(at)?.parse::<u32>().ok();
-        // Root's IDs are refused: only its capabilities would confine the process.
+        // Refuses the IDs of root, as which only dropped capabilities would confine the process.
         id(2).zip(id(3)).filter(|(uid, gid)| *uid != 0 && *gid != 0)
     }
 }
@@ -62,8 +63,8 @@ pub fn group_name(id: u32) -> Option<String> {
     Some(group.name)
 }
 
-/// Changes permanently from root to this user, with only this supplementary group. Another user is
-/// kept.
+/// Changes permanently from root to this user, with `member_of` as the only supplementary group.
+/// Does nothing if the process does not run as root, or root cannot change its user.
 ///
 /// # Errors
 /// Returns the system's error.
@@ -73,18 +74,18 @@ pub fn become_user(user: ServiceUser, member_of: Option<u32>) -> nix::Result<()>
     }
     let (user, group) = user.ids();
     let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
-    // Root's group is never kept: its members may have access to more.
+    // Never keeps root's group, whose members may have access to more.
     let kept = member_of.filter(|group| *group != 0).map(Gid::from_raw);
     setgroups(kept.as_slice())
         .and_then(|()| setresgid(group, group, group))
         .and_then(|()| setresuid(user, user, user))
 }
 
-/// The user who started the process.
+/// Kind of user as which the process was started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StartedAs {
     Root,
-    /// Root that cannot change its user: in a container without the necessary capabilities, or in a
+    /// Root that cannot change its user, in a container without the necessary capabilities, or in a
     /// user namespace without other users.
     BoundRoot,
     User,
@@ -107,8 +108,8 @@ impl StartedAs {
     }
 }
 
-/// Returns whether an ID map of a user namespace contains this ID. Its lines have the first ID
-/// inside, the first ID outside, and a count.
+/// Returns whether an ID map of a user namespace contains this ID. A line has the first ID inside,
+/// the first ID outside, and a count.
 fn has(map: &str, id: u32) -> bool {
     map.lines().any(|line| {
         let mut numbers = line.split_whitespace().map(str::parse::<u32>);
@@ -121,7 +122,7 @@ fn has(map: &str, id: u32) -> bool {
     })
 }
 
-/// User and group of a serving process.
+/// User and group of a serving process, and where each comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProcessIdentity {
     /// User to change to; None keeps the current one.
@@ -149,9 +150,9 @@ impl ProcessIdentity {
     }
 }
 
-/// Decides the identity. Under our own name, root does not serve the network merely because the
-/// configuration names no user: the process changes to a user of its own. A configuration with
-/// `user root` is obeyed. Under HAProxy's name the configuration always decides.
+/// Decides user and group of a proxy. Under our own name, root does not serve the network merely
+/// because the configuration names no user: the process changes to a user of its own. A
+/// configuration with `user root` is obeyed. Under HAProxy's name the configuration always decides.
 pub fn identity_for(global: &Global, started_as: StartedAs, personality: Form) -> ProcessIdentity {
     let (user, group) = ServiceUser::Proxy.ids();
     decide(global, started_as, personality, user, group)

@@ -1,13 +1,12 @@
-//! Least privilege: the privileges that a serving process drops, and those that it was found to
-//! have afterwards. [`Confinement`] describes the privileges that one process keeps. [`prepare`]
-//! does what needs the initial privileges. [`apply`] does the rest, after the change of root
-//! directory, groups and user and before the first thread: threads inherit only what was dropped
-//! before their start.
+//! Confines processes to the privileges that they need, and reports which remain. [`Confinement`]
+//! describes the privileges that one process keeps. [`prepare`] does what needs the initial
+//! privileges. [`apply`] does the rest, after the change of root directory, groups and user and
+//! before the first thread: threads inherit only what was dropped before their start.
 //!
-//! Four layers, each of which protects where another one has a hole: capabilities, no-new-privs,
-//! Landlock (files), seccomp (system calls). A kernel without one of the last three is reported,
-//! not refused, since the proxy served there before. No privilege is ever regained. Files and
-//! sockets are opened elsewhere, by the loader.
+//! The four layers are capabilities, no-new-privs, Landlock (files) and seccomp (system calls);
+//! each protects where another one has a hole. A kernel without one of the last three is reported,
+//! not refused, since the proxy served there before. No privilege is ever regained. The loader
+//! opens files and sockets for the confined processes.
 
 mod calls;
 mod capabilities;
@@ -33,7 +32,7 @@ use model::config::Config;
 use rustix::thread::CapabilitySet;
 use std::path::{Path, PathBuf};
 
-/// The confined processes. The supervisor is not confined: it starts the others with the
+/// Kinds of confined processes. The supervisor is not confined: it starts the others with the
 /// privileges that they need at first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ConfinedProcess {
@@ -43,8 +42,8 @@ pub enum ConfinedProcess {
     Loader,
     /// Serves network traffic; it was passed all that it needs.
     Proxy,
-    /// Communicates with the other members of a cluster, and keeps the log in its state directory.
-    /// If a repository is followed, it starts `git` or `hg`, which inherit all of this.
+    /// Communicates with the other members of a cluster, and stores the log in its state directory.
+    /// If a repository is followed, it starts `git` or `hg`, which inherit the confinement.
     Control,
     /// Speaks NBD with clients of this machine. Its threads have io_uring, and are confined
     /// to the files of one volume each.
@@ -55,7 +54,7 @@ pub enum ConfinedProcess {
     Boot,
 }
 
-/// The privileges that remain for one process.
+/// Privileges that one process keeps: capabilities, and paths for reading, writing and executing.
 #[derive(Clone, Debug)]
 pub struct Confinement {
     pub role: ConfinedProcess,
@@ -117,9 +116,9 @@ impl Confinement {
         }
     }
 
-    /// Returns the confinement of the farm role. It is that of the console role, but a reload may
-    /// add ports below 1024, and names of LDAP servers are resolved again. So it may read the files
-    /// for name resolution, as far as everybody may.
+    /// Returns the confinement of the farm role. In addition to that of the console role, the
+    /// process may open ports below 1024, which a reload may add, and read the files for name
+    /// resolution, since names of LDAP servers are resolved again.
     pub fn farm() -> Confinement {
         let kept = RetainedCapability {
             capability: CapabilitySet::NET_BIND_SERVICE,
@@ -154,7 +153,8 @@ impl Confinement {
     }
 
     pub fn proxy(config: &Config, identity: &ProcessIdentity) -> Confinement {
-        // A core file is written with the privileges of the crashed process.
+        // Permits writing in the working directory for a core file, which the kernel writes with
+        // the privileges of the crashed process.
         let writes = if config.global.dumpable {
             vec![PathBuf::from(".")]
         } else {
@@ -174,9 +174,9 @@ impl Confinement {
     }
 }
 
-/// Executes the first half with the initial privileges. Files that libraries read lazily are read.
-/// Capabilities that nothing keeps leave the bounding set, and the kept ones survive the change of
-/// the user.
+/// Executes the steps that need the initial privileges: reads files that libraries would read
+/// later, removes capabilities that are not kept from the bounding set, and makes the kept ones
+/// survive the change of the user. Does nothing for the loader.
 ///
 /// # Errors
 /// Fails if the kernel refuses to change capabilities.
@@ -200,9 +200,9 @@ fn read_what_is_read_once() {
     let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
 }
 
-/// Drops all capabilities except these, for a process that starts programs. Returns the remaining
-/// ones. If `programs` is true, the bounding set stays, from which root gets its capabilities back
-/// when it executes a program. Has to be called by the only thread of the process.
+/// Drops all capabilities except these, and returns the remaining ones. If the process starts
+/// `programs`, the bounding set stays, from which root gets its capabilities back when it executes
+/// a program. Must be called while the process has only one thread.
 ///
 /// # Errors
 /// Fails if the kernel refuses to change capabilities.
@@ -214,8 +214,8 @@ pub fn keep_only(keeps: CapabilitySet, programs: bool) -> Result<CapabilitySet, 
     }
 }
 
-/// Applies the confinement to a short-lived thread, and returns what a process would keep on this
-/// kernel. Returns None if that failed.
+/// Applies the confinement to a short-lived thread, and returns the privileges that a process would
+/// keep on this kernel. Returns None if that failed.
 pub fn rehearse(confinement: &Confinement) -> Option<RemainingPrivileges> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, || apply(confinement).ok());
@@ -223,14 +223,14 @@ pub fn rehearse(confinement: &Confinement) -> Option<RemainingPrivileges> {
     })
 }
 
-/// Executes the second half: drops everything else, and returns the result. Has to be called by the
-/// only thread of the process.
+/// Drops the privileges that are not kept, and returns the remaining ones. The loader and the boot
+/// role keep their current capabilities. Must be called while the process has only one thread.
 ///
 /// # Errors
 /// Fails if the kernel supports a layer and refuses it.
 pub fn apply(confinement: &Confinement) -> Result<RemainingPrivileges, ConfinementError> {
     let capabilities = match confinement.role {
-        // The boot role has dropped the other capabilities already.
+        // Keeps the current capabilities: the boot role has dropped the others already.
         ConfinedProcess::Loader | ConfinedProcess::Boot => capabilities::held()?,
         ConfinedProcess::Proxy
         | ConfinedProcess::Control

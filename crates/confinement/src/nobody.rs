@@ -1,10 +1,9 @@
-//! Processes that own and open no files.
+//! Changes the console and the farm role to unprivileged processes that own no files.
 
 use super::{Confinement, ServiceUser, apply, become_user, prepare};
 
-/// Changes this process to an unprivileged one that opens no files: that of the console, which
-/// anybody can connect to, and related processes. It may keep one group: the one whose members
-/// `saslauthd` answers.
+/// Changes this process to the console role's unprivileged user, and confines it to no files. The
+/// process may keep one supplementary group: the one whose members `saslauthd` serves.
 ///
 /// # Errors
 /// Returns why the privileges cannot be dropped.
@@ -12,8 +11,8 @@ pub fn as_console(member_of: Option<u32>) -> Result<(), String> {
     become_unprivileged(&Confinement::console(), ServiceUser::Console, member_of)
 }
 
-/// Does the same for the farm role, whose addresses change at run time: it may open ports below
-/// 1024.
+/// Changes this process to the farm role's unprivileged user, and confines it as the farm role: it
+/// may read the files for name resolution, and open ports below 1024.
 ///
 /// # Errors
 /// Fails as [`as_console`].

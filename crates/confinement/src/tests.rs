@@ -1,5 +1,5 @@
-//! Tests of the permitted and forbidden actions of a confined process. Confinement applies to a
-//! thread, so each test uses a thread of its own.
+//! Tests of what a confined process may and may not do. Confinement applies to a thread, so each
+//! test confines a thread or process of its own.
 
 use super::identity::NOBODY;
 use super::*;
@@ -20,7 +20,7 @@ fn bare() -> Confinement {
     }
 }
 
-/// Calls `inside` on a thread that is confined first.
+/// Calls `inside` on a new thread after its confinement, and returns the result.
 fn confined<T: Send + 'static>(
     confinement: Confinement,
     inside: impl FnOnce(RemainingPrivileges) -> T + Send + 'static,
@@ -108,7 +108,7 @@ fn a_control_role_writes_to_its_directories_only_and_starts_programs() {
     confined(confinement, move |held| {
         assert!(held.no_new_privileges && held.capabilities.is_empty());
         assert_eq!(held.system_calls, Filtered::Yes);
-        // Files that a log, a socket and a mirror need.
+        // Creates, renames and removes files as a log, a socket and a mirror need it.
         let sub = state.join("mirror");
         std::fs::create_dir(&sub).unwrap();
         std::fs::write(sub.join("new"), "x").unwrap();
@@ -209,14 +209,14 @@ fn errno() -> i32 {
     nix::errno::Errno::last_raw()
 }
 
-/// Returns the exit status of a child that is confined and then runs `deed`.
+/// Confines a child process, runs `deed` in it, and returns its exit status.
 fn fate(confinement: Confinement, deed: fn()) -> WaitStatus {
     // SAFETY: the child allocates, which the C library allows it also where
     // the parent has other threads, takes no lock of ours, and ends by _exit.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => waitpid(child, None).unwrap(),
         ForkResult::Child => {
-            // Without a core file of a child that is killed.
+            // Prevents a core file of a child that is killed.
             let _ = nix::sys::prctl::set_dumpable(false);
             let code = if apply(&confinement).is_ok() {
                 deed();
@@ -387,7 +387,7 @@ fn reload_works_in_a_confined_process() {
     });
 }
 
-/// Set for the process of the next test that panics.
+/// Environment variable for the test process that panics.
 const PANICS: &str = "EVENKEEL_TEST_PANICS";
 
 #[test]
@@ -399,7 +399,7 @@ fn panic_is_reported_without_access_to_the_binary() {
         "{}::panic_is_reported_without_access_to_the_binary",
         module_path!().trim_start_matches("confinement::")
     );
-    // In a process of its own: its message must not be caught by the harness.
+    // Runs the panic in a process of its own, whose message the harness does not catch.
     let output = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &name, "--nocapture"])
         .env(PANICS, "1")
