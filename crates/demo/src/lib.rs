@@ -1,6 +1,6 @@
-//! `evenkeel demo`: two sample web servers, a proxy in front of them from `examples/demo.cfg`, a
-//! load, and a view of the events. The demo is one process on loopback, which needs no privileges
-//! and no installation.
+//! Implements `evenkeel demo`: two sample web servers, a proxy in front of them from
+//! `examples/demo.cfg`, clients that send requests, and a view of the events. The demo is one
+//! process on loopback, which needs no privileges and no installation.
 //!
 //! The feature `platform` adds `evenkeel demo --platform`, a whole cluster on one machine, and
 //! [`demonstration`], the part that shows its faults in the console.

@@ -1,6 +1,6 @@
-//! The load of the demo: a few clients that send requests through the proxy at a steady pace, and
-//! count the results. A request fails without a complete response, or with a status other than 200.
-//! No request is repeated.
+//! Generates the load of the demo: clients that send requests through the proxy at a steady pace,
+//! and count the results. A request fails without a complete response, or with a status other than
+//! 200. No request is repeated.
 
 use super::server::{NAMES, SERVERS};
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ pub struct LoadStatistics {
 pub const HANGS_AFTER: Duration = Duration::from_secs(1);
 
 impl LoadStatistics {
-    /// Records when a client began to wait for a response; None: it no longer waits.
+    /// Records since when a client waits for a response; None: the client does not wait.
     fn waits(&self, client: u32, since: Option<Instant>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         match since {
@@ -46,7 +46,7 @@ impl LoadStatistics {
         };
     }
 
-    /// Returns how many requests hang: they have no response, and have not failed yet.
+    /// Returns the number of clients that have waited for a response for [`HANGS_AFTER`] or longer.
     pub fn hanging(&self, now: Instant) -> usize {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let hangs = |since: &&Instant| now.saturating_duration_since(**since) >= HANGS_AFTER;
@@ -62,7 +62,7 @@ impl LoadStatistics {
     }
 }
 
-/// A snapshot of the statistics.
+/// Counters of requests at one time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counted {
     pub served: [u64; SERVERS],
@@ -114,7 +114,7 @@ impl Drop for DemoClients {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // The panic hook has already printed a panic of the thread.
+            // Ignores a panic of the thread, which the panic hook has printed.
             let _ = thread.join();
         }
     }
@@ -157,7 +157,7 @@ fn client(
         next += pause;
         match next.checked_duration_since(Instant::now()) {
             Some(left) => std::thread::sleep(left),
-            // The client is behind its pace, and must not catch up with a burst.
+            // Restarts the pace: a client that is late must not catch up with a burst.
             None => next = Instant::now(),
         }
     }
@@ -171,7 +171,8 @@ fn connect(proxy: SocketAddr, patience: Duration) -> io::Result<BufReader<TcpStr
     Ok(BufReader::new(stream))
 }
 
-/// Sends one request. Returns the number of the server, and the connection if it stays open.
+/// Sends one request and reads the response. Returns the index of the server in [`NAMES`], and the
+/// connection if the response keeps it open.
 fn ask(mut connection: BufReader<TcpStream>) -> io::Result<(usize, Option<BufReader<TcpStream>>)> {
     connection
         .get_mut()

@@ -1,4 +1,5 @@
-//! The demo without a terminal: a line per second, until a signal ends the demo.
+//! Shows the demo on an output that is no terminal: each second prints the new events, and a line
+//! with request rates and server states, until a signal or a closed pipe ends the demo.
 
 use super::stage::{BLOCKED, CONFIGURATION, RunningDemo};
 use std::io::{self, Write};
@@ -6,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 pub fn show(stage: &RunningDemo) -> ExitCode {
-    // A closed pipe ends the demo.
+    // Ends the demo when the pipe is closed.
     match lines(stage) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
@@ -23,7 +24,7 @@ pub fn introduce(out: &mut impl Write, stage: &RunningDemo) -> io::Result<()> {
     writeln!(out, "blocked       http://{}{BLOCKED}\n", stage.address)
 }
 
-/// Prints the changes since the previous call.
+/// Prints the events since the previous call.
 pub fn tell(out: &mut impl Write, stage: &RunningDemo) -> io::Result<()> {
     for event in stage.events.take() {
         writeln!(out, "{:7.1} s  {}", event.at.as_secs_f64(), event.text)?;

@@ -1,4 +1,4 @@
-//! A scripted run of the demo: each server stops and returns, and changes add a third server and
+//! Runs the demo by a script: each server stops and returns, and changes add a third server and
 //! remove it again, while clients send requests all the time. The run succeeds only if no request
 //! failed and every server stopped and returned as planned.
 

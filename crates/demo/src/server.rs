@@ -1,6 +1,6 @@
-//! A sample web server: a page with its name on loopback. A stop is graceful: the server accepts no
-//! new connections, sends `Connection: close` in the responses on existing ones, and closes them
-//! after a moment.
+//! Runs a sample web server, which responds with a page that has its name. A stop is graceful: the
+//! server accepts no new connections, sends `Connection: close` in the responses on existing ones,
+//! and closes idle ones after a moment.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -12,14 +12,14 @@ use std::time::Duration;
 /// Names of the sample servers; the last one serves only after a change.
 pub const NAMES: [&str; SERVERS] = ["one", "two", "three"];
 pub const SERVERS: usize = 3;
-/// Simultaneous connections; more wait in the kernel.
+/// Limit of simultaneous connections; further ones wait in the kernel.
 const CONNECTIONS_MAX: usize = 256;
 const HEAD_MAX: u64 = 16 * 1024;
 const GRACE: Duration = Duration::from_millis(1500);
 const TICK: Duration = Duration::from_millis(25);
 const IDLE: Duration = Duration::from_secs(60);
 
-/// A sample server, stopped or not.
+/// Sample server, which runs or is stopped.
 pub struct SampleServer {
     pub name: &'static str,
     pub address: SocketAddr,
@@ -40,7 +40,7 @@ impl SampleServer {
         SampleServer::with(name, listen(ports)?)
     }
 
-    /// Starts a server at this address of the network that the thread is in.
+    /// Starts a server at an address, in the network namespace of the calling thread.
     pub fn at(name: &'static str, address: SocketAddr) -> io::Result<SampleServer> {
         SampleServer::with(name, TcpListener::bind(address)?)
     }
@@ -57,7 +57,8 @@ impl SampleServer {
         self.lock().is_some()
     }
 
-    /// Stops the server. Returns when it no longer listens.
+    /// Stops accepting, and returns when the listener is closed. Connections may continue for a
+    /// moment.
     pub fn stop(&self) {
         let running = self.lock().take();
         if let Some(running) = running {
@@ -111,8 +112,7 @@ fn accept(name: &'static str, listener: &TcpListener, stopping: &Arc<AtomicBool>
     while !stopping.load(Ordering::Relaxed) {
         let full = connections.load(Ordering::Relaxed) >= CONNECTIONS_MAX;
         let Some(stream) = (!full).then(|| listener.accept().ok()).flatten() else {
-            // No pending connection, no free descriptor, or the limit is reached: all of these
-            // pass.
+            // Waits: there is no pending connection, no free descriptor, or the limit is reached.
             std::thread::sleep(TICK / 10);
             continue;
         };
@@ -121,7 +121,7 @@ fn accept(name: &'static str, listener: &TcpListener, stopping: &Arc<AtomicBool>
         let served = std::thread::Builder::new()
             .name(format!("sample {name}"))
             .spawn(move || {
-                // A client that disconnects is no error.
+                // Ignores an error, such as that of a client that disconnects.
                 let _ = serve(name, &stream.0, &stop);
                 count.fetch_sub(1, Ordering::Relaxed);
             });
@@ -154,7 +154,8 @@ fn serve(name: &str, stream: &TcpStream, stopping: &AtomicBool) -> io::Result<()
     }
 }
 
-/// Waits for the first byte of a request. Returns false if the connection ends or the server stops.
+/// Waits for the first byte of a request. Returns false if the connection ends or is idle for too
+/// long, or a moment after the server was stopped.
 fn wait_for_request(reader: &mut BufReader<&TcpStream>, stopping: &AtomicBool) -> io::Result<bool> {
     let mut waited = Duration::ZERO;
     let mut grace = Duration::ZERO;

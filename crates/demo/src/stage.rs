@@ -1,5 +1,5 @@
-//! All running components of the demo: the servers, the proxy, the load, and the list of events.
-//! This module prints nothing.
+//! Runs the components of the demo: the servers, the proxy, the load, and the list of events, and
+//! changes the configuration of the running proxy. The module prints nothing.
 
 use super::load::{DemoClients, LoadStatistics, PACE};
 use super::server::{NAMES, SERVERS, SampleServer, listen};
@@ -25,7 +25,7 @@ pub const CONFIGURATION: &str = include_str!("../../../examples/demo.cfg");
 /// server finds its port free.
 const PROXY_PORTS: std::ops::Range<u16> = 8080..8180;
 const SERVER_PORTS: std::ops::Range<u16> = 8180..8380;
-/// The line that the change appends to the file, in `backend samples`.
+/// Line that [`RunningDemo::change`] appends to the configuration, in `backend samples`.
 pub const ADDED: &str = "    server three \"${DEMO_SERVER_3}\"\n";
 pub const BLOCKED: &str = "/private";
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ pub enum StageError {
     Start(#[from] StartError),
 }
 
-/// An event, with its time since the start.
+/// Text of an event, with its time since the start of the demo.
 #[derive(Clone, Debug)]
 pub struct StageEvent {
     pub at: Duration,
@@ -74,7 +74,7 @@ impl Events {
         }
     }
 
-    /// Adds an event, and drops the oldest above the limit.
+    /// Adds an event. Above [`EVENTS_MAX`] the oldest event is dropped.
     pub fn add(&self, text: impl Into<String>) {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         if list.len() == EVENTS_MAX {
@@ -104,9 +104,9 @@ impl Events {
     }
 }
 
-/// The running demo. Dropping it ends it.
+/// Running demo, which ends when this value is dropped.
 pub struct RunningDemo {
-    // Dropped first: the load needs everything below.
+    // The load is dropped first, because its clients need all other fields.
     _load: DemoClients,
     side: SideThreadHandle,
     pub seen: Arc<LoadStatistics>,
@@ -149,7 +149,7 @@ impl RunningDemo {
         })
     }
 
-    /// Adds the third server, or removes it, in the serving process.
+    /// Adds the third server to the configuration of the running proxy, or removes it.
     pub fn change(&self) -> Result<(), StageError> {
         let added = self.is_changed();
         let text = if added {
@@ -159,7 +159,7 @@ impl RunningDemo {
         };
         let config = configuration(text, environment(self.address, &self.servers))?;
         let mut inherited = Inherited::default();
-        // A listener that is not recognized is opened again, and the error says why that fails.
+        // Ignores a listener that is not recognised: opening it again fails with an error.
         let _ = inherited.add(self.listener.try_clone()?);
         let listening = open(&config, inherited, self.address)?;
         let running = &self.serving.running;
@@ -274,7 +274,7 @@ fn configuration(text: String, environment: Environment) -> Result<Config, Stage
         resolve_names: true,
         ..Default::default()
     };
-    // The file has no condition.
+    // The facts are not used, because the file has no condition.
     let facts = Facts::new(part::identity::HAPROXY_LEVEL);
     let loaded = keyword::load::load(files, environment, facts, options);
     loaded.config.ok_or_else(|| {

@@ -1,5 +1,5 @@
-//! Terminal view of the demo: configuration, addresses, serving nodes and events. Keys stop and
-//! return servers and change the configuration.
+//! Draws the demo in a terminal: configuration, addresses, servers with their rates, and events.
+//! Keys stop and start servers and change the configuration.
 
 use super::load::{Counted, HANGS_AFTER};
 use super::stage::{ADDED, BLOCKED, CONFIGURATION, RunningDemo, StageEvent};
@@ -20,7 +20,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub fn show(stage: &RunningDemo) -> ExitCode {
     let mut terminal = match ratatui::try_init() {
         Ok(terminal) => terminal,
-        // The standard streams claim to be a terminal and are none.
+        // Prints lines instead if the terminal cannot be used.
         Err(_) => return super::plain::show(stage),
     };
     let mut rates = Rates::new(stage.seen.read());
@@ -34,7 +34,7 @@ pub fn show(stage: &RunningDemo) -> ExitCode {
                 continue;
             }
             match key(&event::read()?) {
-                // Any key closes the help; a key with a function also executes it.
+                // Closes the help by any key, and executes the function of the key, if it has one.
                 Some(Key::Quit) => return Ok(()),
                 Some(Key::Help) => helps = !helps,
                 Some(key) => {
@@ -59,7 +59,7 @@ enum Key {
     Blocked,
     Help,
     Quit,
-    /// No function; only closes the help.
+    /// Key without a function, which only closes the help.
     Other,
 }
 
@@ -90,7 +90,7 @@ fn obey(stage: &RunningDemo, key: Key) -> io::Result<()> {
     Ok(())
 }
 
-/// Request rates, measured over a window.
+/// Counters of requests since the start, and of the last whole window.
 struct Rates {
     began: Instant,
     before: Counted,
@@ -226,7 +226,7 @@ fn servers(frame: &mut Frame<'_>, area: Rect, scene: &DemoFrame) {
             (true, 1) => Color::Yellow,
             (true, _) => Color::Magenta,
         };
-        // The number is beside the bar: on the bar, it would take the bar's colour.
+        // Draws the number beside the bar, since on the bar it would have the bar's colour.
         let columns = [
             Constraint::Length(22),
             Constraint::Length(8),
@@ -258,8 +258,8 @@ fn servers(frame: &mut Frame<'_>, area: Rect, scene: &DemoFrame) {
     frame.render_widget(Paragraph::new(text), last);
 }
 
-/// Returns the result for clients, and whether it is bad. A hanging request has not failed yet, but
-/// the result is not good, either.
+/// Returns the summary of failed requests, and true if some failed or hang. A hanging request has
+/// not failed yet, but is no success either.
 fn verdict(whole: Counted, hanging: usize) -> (String, bool) {
     let (failed, all) = (whole.failed, whole.requests());
     let mut text = format!("failed requests seen by clients: {failed} of {all}");
@@ -279,7 +279,7 @@ fn events(frame: &mut Frame<'_>, area: Rect, scene: &DemoFrame) {
         .flat_map(|event| event_lines(event.at, &event.text, columns))
         .map(Line::from)
         .collect();
-    // The newest events are the relevant ones.
+    // Shows the newest events if not all of them fit.
     let hidden = lines.len().saturating_sub(room);
     let shown: Vec<Line<'_>> = lines.into_iter().skip(hidden).collect();
     frame.render_widget(
@@ -288,8 +288,9 @@ fn events(frame: &mut Frame<'_>, area: Rect, scene: &DemoFrame) {
     );
 }
 
-/// Wraps an event to lines of at most `columns` columns; the frame truncates longer words.
-/// Durations of checks and counts of remaining servers are left out.
+/// Wraps the text of an event to lines of at most `columns` columns, of which the first begins with
+/// the time. A longer word gets a line of its own. Durations of checks and the text after them are
+/// left out.
 fn event_lines(at: Duration, text: &str, columns: usize) -> Vec<String> {
     const INDENT: &str = "          ";
     let short = text.split(", check duration").next().unwrap_or(text);
@@ -312,8 +313,8 @@ fn excerpt(text: &str) -> &str {
         .unwrap_or(text)
 }
 
-/// Returns the last lines of the file for this number of rows, where `c` adds or removes a line. A
-/// missing line is shown as the one that the key adds.
+/// Returns the last lines of the file for this number of rows, and below them the line that the key
+/// `c` adds: as added, or as a hint while it is missing.
 fn file_lines(is_changed: bool, room: usize) -> Vec<Line<'static>> {
     let added = ADDED.trim();
     let last = if is_changed {

@@ -1,6 +1,7 @@
-//! The part `demonstration`: faults of `evenkeel demo --platform` on the pages of the console. The
-//! demonstration's own process writes the section, injects the faults, and lists them; the role
-//! forwards both. Without that process the part offers nothing.
+//! Defines the part `demonstration`, which offers the faults of `evenkeel demo --platform` on the
+//! pages of the console. The process of the demo writes the section, lists the faults and injects
+//! them; the role of this part forwards the list and the orders. Without that process the part
+//! offers nothing.
 
 mod role;
 
@@ -22,20 +23,20 @@ use std::path::{Path, PathBuf};
 pub const NAME: &str = "demonstration";
 pub const LINE_BYTES_MAX: usize = 16 << 10;
 
-/// An object of the platform that can have a fault, in the format of the socket.
+/// Object of the platform that can have a fault, as sent over the control socket.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Thing {
-    /// Type: `node`, `link`, `server`.
+    /// Type of the object: `node`, `link` or `server`.
     pub kind: String,
     pub name: String,
     pub state: String,
     pub is_faulty: bool,
-    /// Offered action: keyword, button text, and consequence.
+    /// Offered action: keyword, text of the button, and expected consequence.
     pub offer: [String; 3],
     pub order: FaultOrder,
 }
 
-/// An order to the demonstration, in the format of the socket.
+/// Order to inject or heal a fault, as sent over the control socket.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FaultOrder {
     pub key: char,

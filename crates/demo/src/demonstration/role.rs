@@ -1,5 +1,6 @@
-//! The role has one connection to the process of the demonstration. It receives lines with all
-//! objects, and sends lines with orders.
+//! Runs the role of the part `demonstration`: receives the list of all objects from the process of
+//! the demo over one connection, reports them with their actions, and sends the operator's orders
+//! back.
 
 use super::{FaultOrder, LINE_BYTES_MAX, NAME, Thing};
 use confinement::as_console;
@@ -37,7 +38,7 @@ const ORDER: u16 = 1;
 const WHAT: &str = "this is the demonstration: its nodes, links and servers are processes and networks of one machine, \
                     and the faults below are deliberate";
 
-/// Connection to the demonstration, and its last data.
+/// Connection to the process of the demo, and the last list of objects.
 struct Demonstration {
     path: PathBuf,
     /// None after the demonstration has ended.
@@ -66,7 +67,8 @@ impl Demonstration {
         })
     }
 
-    /// Reads the available bytes; the last complete line counts.
+    /// Reads the available bytes and keeps the list in the last complete line. Closes the
+    /// connection at its end, or if a line is too long.
     fn read(&mut self) {
         while let Some(stream) = &mut self.stream {
             let mut piece = [0; 4096];
@@ -76,8 +78,8 @@ impl Demonstration {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // The demonstration has ended, or the peer sends no lines, so it is another
-                // program.
+                // Closes the connection: the demo has ended, or the peer sends no lines and is
+                // another program.
                 _ => self.stream = None,
             }
             while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {

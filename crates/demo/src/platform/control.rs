@@ -1,5 +1,5 @@
-//! Socket for the roles of the part `demonstration`: each gets lines with all objects, and sends
-//! lines with orders. Writing never blocks.
+//! Serves the socket for the roles of the part `demonstration`: sends each of them lines with all
+//! objects, and receives lines with orders. Writing never blocks.
 
 use super::error::PlatformError;
 use crate::demonstration::{FaultOrder, LINE_BYTES_MAX, Thing};
@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-/// Limit of connected roles: those of both nodes, with their predecessors.
+/// Limit of connected roles: those of both nodes, and predecessors that are being replaced.
 const ROLES_MAX: usize = 8;
 
 pub struct DemoControlSocket {
@@ -26,7 +26,7 @@ impl DemoControlSocket {
     /// Opens the control socket.
     ///
     /// # Errors
-    /// Returns the system's error.
+    /// Opens the control socket at a path.
     pub fn listen(path: &Path) -> Result<DemoControlSocket, PlatformError> {
         let opened = UnixListener::bind(path).and_then(|listener| {
             listener.set_nonblocking(true)?;
@@ -62,7 +62,7 @@ impl DemoControlSocket {
             self.shown = line;
         }
         let shown = &self.shown;
-        // A role that does not read is considered dead.
+        // Disconnects a role that does not read.
         self.roles.retain_mut(|role| {
             let knows = role.knows || role.stream.write_all(shown).is_ok();
             role.knows = knows;
@@ -72,7 +72,8 @@ impl DemoControlSocket {
 }
 
 impl Connected {
-    /// Reads the available orders. Returns false if the connection has ended.
+    /// Reads the available orders. Returns false if the connection has ended, or a line is too
+    /// long.
     fn read(&mut self, orders: &mut Vec<FaultOrder>) -> bool {
         let mut piece = [0; 512];
         let is_there = match self.stream.read(&mut piece) {
@@ -111,7 +112,7 @@ mod tests {
                 ..ActiveFaults::default()
             }),
         );
-        // The second time the role has it already.
+        // Shows the same list twice, which the role receives once.
         for shown in [&healthy, &healthy, &cut] {
             control.show(shown);
         }

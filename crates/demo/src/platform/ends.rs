@@ -1,5 +1,5 @@
-//! Input of the demo: signals and standard input, waited for together. The signals are blocked and
-//! read here, so that the demo always ends in an orderly way.
+//! Waits for the input of the platform demo: signals and lines of standard input. The signals are
+//! blocked and read here, so that the demo always ends in an orderly way.
 
 use super::error::PlatformError;
 use nix::sys::signal::{SigSet, Signal};
@@ -28,7 +28,7 @@ pub struct DemoInput {
 }
 
 impl DemoInput {
-    /// Blocks the signals for this thread and those that it starts from now on.
+    /// Blocks the signals that end the demo, for this thread and those that it starts from now on.
     ///
     /// # Errors
     /// Returns the system's error.
@@ -52,7 +52,8 @@ impl DemoInput {
         })
     }
 
-    /// Waits for a line or an end.
+    /// Waits for a line of input, for an end by a signal or the end of the input, or for the
+    /// timeout.
     ///
     /// # Errors
     /// Returns the system's error.
@@ -79,17 +80,18 @@ impl DemoInput {
             }
             let mut buffer = [0; LINE_BYTES_MAX];
             match rustix::io::read(input.as_fd(), &mut buffer) {
-                // A closed terminal reads as an error.
+                // Treats an error as the end of the input, such as that of a closed terminal.
                 Ok(0) | Err(_) => return Ok(InputEvent::End),
                 Ok(count) => self.unread.extend(buffer.iter().take(count)),
             }
         }
     }
 
-    /// Waits until a condition holds; a signal ends the wait. Input is left for later.
+    /// Waits until a condition is true, which is checked every [`POLL`]. Lines of input stay
+    /// unread.
     ///
     /// # Errors
-    /// Returns an error for a signal, and the error `late` after the timeout.
+    /// Returns an error after a signal, and the error `late` after the timeout.
     pub fn until(
         &self,
         timeout: Duration,

@@ -1,4 +1,4 @@
-//! Errors that prevent the platform demo from starting or continuing.
+//! Defines the errors that prevent the platform demo from starting or continuing.
 
 use language::reason;
 use namespace::LabError;
@@ -34,7 +34,7 @@ pub enum PlatformError {
         wanted: &'static str,
         output: String,
     },
-    /// A signal, or the end of standard output: no error of the demo.
+    /// The demo was ended by a signal, or by the end of standard output, which is no error.
     #[error("interrupted")]
     Interrupted,
 }

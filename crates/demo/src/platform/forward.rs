@@ -1,6 +1,6 @@
-//! Forwarder: accepts connections on loopback of this machine and relays their bytes to an address
-//! inside a lab host. So a browser reaches services in a namespace, and nothing else of this
-//! machine's network changes.
+//! Forwards connections: accepts them on loopback of this machine and relays their bytes to an
+//! address inside a lab host. So a browser reaches services in a namespace, and nothing else of
+//! this machine's network changes.
 
 use crate::server::listen_at;
 use namespace::LabHost;
@@ -15,10 +15,10 @@ use std::time::Duration;
 
 const CONNECTIONS_MAX: usize = 128;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause after a failed `accept`, as without free descriptors.
+/// Pause after a failed `accept`, for example without free descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A listening forwarder. Dropping it closes everything.
+/// Forwarder on one port. Dropping it closes the listener and all connections.
 #[derive(Debug)]
 pub struct Forwarder {
     pub address: SocketAddr,
@@ -69,7 +69,7 @@ impl Forwarder {
 impl Drop for Forwarder {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // Wakes `accept`, which then ends.
+        // Wakes `accept` by a connection, so that the thread ends.
         let _ = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT);
         if let Some(thread) = self.thread.take() {
             // The panic hook has printed its panic already.
@@ -110,7 +110,8 @@ impl ForwarderState {
     }
 }
 
-/// Copies until the end, then shuts down the write side of the other connection.
+/// Copies bytes until the end of the input, then shuts down the write side of the other connection.
+/// After an error, shuts down both connections.
 fn copy(mut from: &TcpStream, mut into: &TcpStream) {
     let ended = match io::copy(&mut from, &mut into) {
         Ok(_) => Shutdown::Write,
@@ -142,7 +143,7 @@ fn accept(listener: &TcpListener, shared: &Arc<ForwarderState>) {
         let of_thread = Arc::clone(shared);
         let thread = Builder::new().name("forward".to_owned());
         let started = thread.spawn(move || {
-            // A node that is down refuses connections: the browser shows a closed connection.
+            // Ignores an error: if the node is down, the browser sees a closed connection.
             let _ = of_thread.pass(number, &near);
             let _ = near.shutdown(Shutdown::Both);
             of_thread.open().remove(&number);

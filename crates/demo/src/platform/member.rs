@@ -1,4 +1,4 @@
-//! A member of the cluster: a host with a process tree of this program in it, which has its
+//! Runs a member of the demo's cluster: a process tree of this program in a lab host, with its
 //! state and its runtime directory below the directory of the demo.
 
 use super::ends::DemoInput;
@@ -28,7 +28,7 @@ pub struct PlatformMember {
 }
 
 impl PlatformMember {
-    /// Describes a host that is no member yet; its addresses end in `number`.
+    /// Creates the directory of a host that is no member yet. The host's addresses end in `number`.
     ///
     /// # Errors
     /// Fails if its directory cannot be created.
@@ -117,7 +117,7 @@ impl PlatformMember {
     /// Runs a command until it succeeds: the member may still be starting, or elect a leader.
     ///
     /// # Errors
-    /// An end of the demo, or the timeout.
+    /// Fails if the demo is ended, or after [`STEP_TIMEOUT`].
     pub fn retry(&self, ends: &DemoInput, words: &[&str]) -> Result<String, PlatformError> {
         let (mut printed, mut refusal) = (String::new(), String::new());
         let good = || match self.run(words) {
@@ -146,10 +146,10 @@ impl PlatformMember {
         }
     }
 
-    /// Returns a token of an invitation.
+    /// Creates an invitation by a command, and returns its token.
     ///
     /// # Errors
-    /// An end of the demo, the timeout, or no token.
+    /// Fails if the demo is ended, after [`STEP_TIMEOUT`], or if no token is printed.
     pub fn invite(&self, ends: &DemoInput, words: &[&str]) -> Result<String, PlatformError> {
         let printed = self.retry(ends, words)?;
         let token = printed
@@ -163,10 +163,10 @@ impl PlatformMember {
         })
     }
 
-    /// Applies a configuration without observation.
+    /// Applies a configuration without judging it as a candidate (`--now`).
     ///
     /// # Errors
-    /// Fails if the order is refused.
+    /// Fails if the command fails.
     pub fn apply(&self, file: &Path) -> Result<(), LabError> {
         let mut command = self.command(&["config", "apply"]);
         command.arg(file).arg("--state").arg(self.state());
@@ -202,7 +202,7 @@ impl PlatformMember {
     }
 }
 
-/// Writes a file that only its owner can read: it holds the hash of a password.
+/// Creates a file that only its owner can read, because it contains the hash of a password.
 ///
 /// # Errors
 /// Returns the system's error.

@@ -1,11 +1,10 @@
-//! Menu of the platform demo: its choices, the state that they change, and the expected
-//! consequences, in the terminal and in the console. The module only computes; it executes nothing.
+//! Defines the menu of the platform demo: its choices, the state of faults that they change, and
+//! the expected consequences as texts for the terminal and the console. The module injects nothing.
 
 use crate::demonstration::{FaultOrder, Thing};
 use crate::server::{NAMES, SERVERS};
 use std::fmt::Write;
 
-/// An entry of the menu.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Choice {
     Link,
@@ -45,7 +44,7 @@ pub struct ActiveFaults {
 }
 
 impl ActiveFaults {
-    /// Returns whether alpha can own the address.
+    /// Returns whether alpha can own the virtual address.
     pub fn alpha_serves(&self) -> bool {
         !self.cables_out && !self.alpha_dead
     }
@@ -68,8 +67,8 @@ impl ActiveFaults {
     }
 }
 
-/// Console row of a fault: its key, the type and name of the object, its states without and with
-/// the fault, and keyword and button of the actions that inject and remove it.
+/// Row of a fault for the console: its key, the type and name of the object, the object's states
+/// without and with the fault, and keyword and button of the actions that inject and heal it.
 type Row = (
     char,
     [&'static str; 2],
@@ -110,8 +109,8 @@ impl ActiveFaults {
     }
 }
 
-/// Translates an order of the console into a choice. Returns None if the state is as ordered
-/// already, or if there is no such fault.
+/// Translates an order of the console into a choice of the menu. Returns None if the fault already
+/// is as ordered, or is unknown.
 pub fn ordered(order: FaultOrder, state: &ActiveFaults) -> Option<Choice> {
     let is_faulty = state.of(order.key)?;
     let choice = Choice::parse(order.key.encode_utf8(&mut [0; 4]));
@@ -172,8 +171,8 @@ pub fn menu(state: &ActiveFaults) -> String {
     text
 }
 
-/// Describes the effect of a choice and the expected consequence. Returns None if the choice is no
-/// fault.
+/// Describes the effect of a choice and the expected consequence. Returns None for a choice that
+/// changes no fault.
 pub fn expectation(choice: Choice, before: &ActiveFaults) -> Option<String> {
     let after = before.after(choice);
     Some(match choice {

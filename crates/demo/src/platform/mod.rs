@@ -1,6 +1,6 @@
-//! `evenkeel demo --platform`: a whole cluster on one machine, as root. Two nodes and an arbiter
-//! in network namespaces, a virtual address, three servers, a client and the web console, and a
-//! menu of faults in the terminal.
+//! Implements `evenkeel demo --platform`: a whole cluster on one machine, as root. Two nodes and an
+//! arbiter run in network namespaces, with a virtual address, three servers, a client and the web
+//! console, and a menu of faults in the terminal.
 //!
 //! The demo does not change the machine's own network: a browser reaches the consoles through
 //! forwarders on loopback. At the end everything is removed: by destructors, by the guard process
@@ -40,10 +40,10 @@ fn run() -> Result<(), PlatformError> {
     for (program, package) in [("ip", "iproute2"), ("nft", "nftables")] {
         namespace::installed(program).map_err(|_| PlatformError::Missing { program, package })?;
     }
-    // Before any thread is started, so that threads inherit the blocked signals.
+    // Blocks the signals before any thread is started, since threads inherit that.
     let mut ends = DemoInput::new()?;
     let ended = show(&mut ends);
-    // The site was dropped within `show`, whatever happened.
+    // Prints this after `show` has dropped the platform, whatever happened.
     let _ = say("All processes, namespaces and files of the demo are removed.");
     ended
 }
@@ -94,7 +94,8 @@ fn links(site: &DemoPlatform, ends: &DemoInput) -> Result<(), PlatformError> {
     Ok(())
 }
 
-/// Prints a line. A closed pipe ends the demo.
+/// Prints a line. Returns [`PlatformError::Interrupted`] if the pipe is closed, which ends the
+/// demo.
 fn say(text: &str) -> Result<(), PlatformError> {
     let mut out = io::stdout().lock();
     let written = writeln!(out, "{text}").and_then(|()| out.flush());

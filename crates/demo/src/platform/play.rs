@@ -1,5 +1,5 @@
-//! Main loop of the platform demo. It executes menu commands, and prints spontaneous changes: the
-//! owner of the virtual address and failed requests.
+//! Runs the main loop of the platform demo: executes the choices of the menu and the orders of the
+//! consoles, and prints spontaneous changes: the owner of the virtual address and failed requests.
 
 use super::control::DemoControlSocket;
 use super::ends::{DemoInput, InputEvent};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(100);
 const FAILURES_EVERY: Duration = Duration::from_secs(1);
 
-/// The site, and the state that was printed last.
+/// Running platform, and the state of it that was printed last.
 pub struct Play {
     site: DemoPlatform,
     control: DemoControlSocket,

@@ -1,8 +1,8 @@
-//! All components of the platform demo: hosts, cables, members, servers, client and forwarders.
-//! This module prints nothing.
+//! Builds and runs all components of the platform demo: hosts, cables, members, servers, client and
+//! forwarders; injects its faults, and queries its state. The module prints nothing.
 //!
-//! Two switches: clients and the virtual address use `lan`, the members communicate over `back`.
-//! The networks exist only in the namespaces.
+//! There are two switches: clients and the virtual address use `lan`, the members communicate over
+//! `back`. The networks exist only in the namespaces.
 
 use super::ends::DemoInput;
 use super::error::PlatformError;
@@ -25,7 +25,7 @@ pub const VIRTUAL: Ipv4Addr = Ipv4Addr::new(10, 60, 0, 100);
 pub const USER: &str = "admin";
 pub const PASSWORD: &str = "keel";
 
-/// Last number of the first server's address; the others follow.
+/// Last byte of the first server's address; the other servers follow.
 const FIRST_SERVER: u8 = 181;
 const FIRST_PORT: u16 = 8600;
 const PORTS_TRIED: u16 = 100;
@@ -38,7 +38,7 @@ const PACE: Pace = Pace {
 
 /// The running platform. Dropping it removes everything.
 pub struct DemoPlatform {
-    // Dropped in this order: the processes in the hosts before the hosts.
+    // Fields are dropped in this order: the processes in the hosts before the hosts.
     forwarders: [Forwarder; 3],
     _load: DemoClients,
     seen: Arc<LoadStatistics>,
@@ -54,7 +54,7 @@ struct Faults {
     cables: Vec<InjectedFault>,
 }
 
-/// The hosts and what runs in them.
+/// Hosts of the platform, with the members and servers in them.
 pub struct Base {
     members: [PlatformMember; 3],
     servers: [SampleServer; SERVERS],
@@ -85,7 +85,7 @@ impl Base {
             interface.address(&format!("10.{network}.0.{number}/24"))?;
             Ok::<Interface, PlatformError>(interface)
         };
-        // The nodes' `lan` first: it is `eth0` in the configuration.
+        // Attaches the nodes to `lan` first, which is `eth0` in the configuration.
         let of_clients = attach(&lan, &alpha.host, 60, 1)?;
         attach(&lan, &beta.host, 60, 2)?;
         let of_members = attach(&back, &alpha.host, 61, 1)?;
@@ -149,7 +149,8 @@ impl Base {
             .map_err(PlatformError::system("write the configuration"))?;
         let [alpha, ..] = &self.members;
         alpha.apply(&file)?;
-        // Once each: a connection without a request counts as an error in the statistics.
+        // Requests only after the address has its owner: a connection without a request would count
+        // as an error in the statistics.
         let serves = || self.owners() == [alpha.name()] && self.responds().is_ok();
         let late = || alpha.late("a response at the virtual address");
         ends.until(STEP_TIMEOUT, serves, late)
@@ -212,8 +213,9 @@ impl DemoPlatform {
     }
 
     /// Returns host and port of the consoles of alpha and beta and of the service, for a browser of
-    /// this machine. Beta's is named otherwise than alpha's: browsers keep the cookies of all ports
-    /// of a host together, and would sign out of one console with the sign-in to the other.
+    /// this machine. The host of beta's console has another name than that of alpha's: browsers
+    /// keep the cookies of all ports of a host together, so signing in to one console would sign
+    /// out of the other.
     pub fn addresses(&self) -> [String; 3] {
         let [alpha, beta, service] = self.forwarders.each_ref();
         [
@@ -249,17 +251,18 @@ impl DemoPlatform {
             .map(|member| (member.name(), member.runs()))
     }
 
-    /// Returns the leader as the first member knows it that is part of a majority.
+    /// Returns the leader that the first running member with a majority reports.
     pub fn leader(&self) -> Option<String> {
         let running = self.base.members.iter().filter(|member| member.runs());
         let mut statuses = running.filter_map(PlatformMember::status);
         statuses.find_map(|status| leader(&status))
     }
 
-    /// Returns a sign-in link of a running node, for the browser of this machine.
+    /// Returns a sign-in link for the console of a node, for a browser of this machine. Returns
+    /// None if the node does not run.
     ///
     /// # Errors
-    /// No link in time, or the demo was ended.
+    /// Fails if the command succeeds too late or prints no link, or if the demo was ended.
     pub fn link(&self, ends: &DemoInput, node: usize) -> Result<Option<String>, PlatformError> {
         let (members, addresses) = (&self.base.members, self.addresses());
         let (Some(member), Some(address)) = (members.get(node), addresses.get(node)) else {
@@ -279,7 +282,7 @@ impl DemoPlatform {
         }
     }
 
-    /// Injects a fault, or ends it.
+    /// Injects or heals the faults that a choice changes.
     ///
     /// # Errors
     /// Returns errors of the lab and of the system.
@@ -291,7 +294,7 @@ impl DemoPlatform {
         let [alpha, ..] = &mut self.base.members;
         match (after.alpha_dead, alpha.runs()) {
             (true, _) => alpha.kill(),
-            // After the cables, so that the node starts into a complete network.
+            // Starts the node after the cables are connected, so that its network is complete.
             (false, false) => alpha.start()?,
             (false, true) => {}
         }
@@ -339,7 +342,7 @@ impl DemoPlatform {
     }
 }
 
-/// Ends the faults. Continues after a failure, so that all are ended.
+/// Heals all faults, and returns the first error. A failure does not prevent the others.
 fn heal(faults: &mut Vec<InjectedFault>) -> Result<(), PlatformError> {
     let healed: Vec<_> = faults.drain(..).map(InjectedFault::heal).collect();
     healed
