@@ -1,7 +1,7 @@
-//! Makes a disk bootable by a BIOS: creates a partition table (MBR), and the start of a disk with
-//! GRUB between the table and the first partition. GRUB's own installer needs a block device and a
-//! loop device for each partition. `grub-mkimage` needs neither, so only its two images have to be
-//! placed:
+//! Makes a disk bootable by a BIOS: creates a partition table (MBR), the start of the disk with
+//! GRUB between the table and the first partition, and GRUB's menu. GRUB's own installer needs a
+//! block device and a loop device for each partition. `grub-mkimage` needs neither, so only its two
+//! images have to be placed:
 //!
 //! - `boot.img` is the code of the first sector (440 bytes). It loads sector 1.
 //! - `core.img` begins at sector 1, and knows its own length.
@@ -11,13 +11,14 @@
 use std::fmt::Write;
 
 pub const SECTOR_BYTES: u64 = 512;
-/// Offset of the first partition, bytes, as partitioning tools have chosen it since 2009.
+/// Offset of the first partition in bytes, as partitioning tools have chosen it since 2009. Further
+/// partitions are aligned to it as well.
 pub const FIRST_BYTES: u64 = 1 << 20;
-/// Length of the code in the first sector, which the disk signature follows, bytes.
+/// Length in bytes of the code in the first sector. The disk signature follows.
 const CODE_BYTES: usize = 440;
 const TABLE: usize = 446;
 const PARTITIONS_MAX: usize = 4;
-/// CHS address of a partition for which CHS cannot express the address.
+/// Bytes of a CHS address that cannot express the position of a partition.
 const NO_CYLINDER: [u8; 3] = [0xfe, 0xff, 0xff];
 
 /// Modules within `core.img` that find the partition with GRUB's directory. The module for the
@@ -49,8 +50,8 @@ pub struct Partition {
     pub is_swap: bool,
 }
 
-/// Places partitions of these sizes one after the other, each aligned to 1 MiB. Returns them and
-/// the size of the disk.
+/// Places partitions of these sizes one after the other, each aligned to 1 MiB. The flag is true
+/// for swap. Returns the partitions and the size of the disk in bytes.
 ///
 /// # Errors
 /// The partitions are too many or too large.
@@ -105,10 +106,11 @@ pub fn table(partitions: &[Partition]) -> Result<[u8; 512], BootError> {
     Ok(sector)
 }
 
-/// Returns the start of a disk with GRUB: the first sector with the code, and `core.img`.
+/// Returns the start of a disk with GRUB: the first sector `first` with the code of `boot.img`, and
+/// `core.img` after it. `first_partition` is the offset of the first partition in bytes.
 ///
 /// # Errors
-/// The images do not fit.
+/// `boot.img` is not one sector, or `core.img` does not fit before the first partition.
 pub fn embed(
     first: &[u8; 512],
     boot: &[u8],
@@ -143,7 +145,8 @@ pub fn module(system: &str) -> Result<&'static str, BootError> {
     }
 }
 
-/// Returns the commands within `core.img`, which find the file system with this UUID.
+/// Returns the commands within `core.img`, which find the file system with this UUID and set GRUB's
+/// directory in it.
 pub fn early(uuid: &str, directory: &str) -> String {
     format!("search.fs_uuid {uuid} root\nset prefix=($root){directory}\n")
 }
@@ -160,7 +163,7 @@ pub struct GrubEntry {
 }
 
 impl GrubEntry {
-    /// Returns `grub.cfg`. GRUB and the kernel use the serial terminal as well.
+    /// Returns the text of `grub.cfg`. GRUB and the kernel use the screen and the serial terminal.
     pub fn text(&self) -> String {
         let title = self.title.replace(['\'', '\n'], " ");
         let append = match self.append.as_str() {

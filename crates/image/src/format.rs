@@ -1,12 +1,13 @@
-//! Detects image formats by the first bytes and never by the name, and finds the other files that
-//! an image refers to: a backing file, a parent or extents. A hostile image refers to files of the
-//! host to have them copied into a guest.
+//! Detects image formats by their content and not by the name, refuses content that contradicts the
+//! name, and finds the other files that an image refers to: a backing file, a parent or extents. A
+//! hostile image refers to files of the host to have them copied into a guest.
 //!
 //! Follows the layouts in QEMU's `docs/interop/qcow2.txt` and VMware's "Virtual Disk Format 5.0".
 
 use std::fmt;
 
-/// Length of the start of an image that callers have to pass, bytes.
+/// Length in bytes of the start of an image (`head`) that callers pass; less only for a shorter
+/// image.
 pub const HEAD_BYTES: usize = 1 << 20;
 const NAME_MAX: usize = 1023;
 const NAMES_MAX: usize = 64;
@@ -112,11 +113,12 @@ pub fn detect_image(head: &[u8], tail: &[u8]) -> Format {
     }
 }
 
-/// Refuses a file whose content shows no sign of the format in its name. A fixed-size VHD has its
-/// only sign at the end, which a truncated file lacks, and a failed download may consist of zeroes.
+/// Refuses a file whose content has no signature although its name ends like that of a known
+/// format. A fixed-size VHD has its only signature at the end, which a truncated file lacks, and a
+/// failed download may consist of zeroes.
 ///
 /// # Errors
-/// The content does not match the name.
+/// The name ends like that of a known format, and the content has no signature of any format.
 pub fn check_name(name: &str, format: Format) -> Result<(), FormatError> {
     let lower = name.to_ascii_lowercase();
     // Accepts the file of a VMware disk's extent, which has no header of its own.
@@ -136,8 +138,8 @@ pub fn check_name(name: &str, format: Format) -> Result<(), FormatError> {
     }
 }
 
-/// Returns the data files to which a VMDK descriptor refers, each with the minimum size that it
-/// needs, bytes. Files with a header of their own need none.
+/// Returns the raw data files (kinds FLAT and VMFS) to which a VMDK descriptor refers, each with
+/// the minimum size in bytes that the descriptor requires. Files of other kinds are left out.
 pub fn flat_extents(head: &[u8]) -> Vec<(String, u64)> {
     if !head.starts_with(b"# Disk DescriptorFile") {
         return Vec::new();
@@ -260,7 +262,8 @@ fn of_vmdk(head: &[u8]) -> Result<Vec<String>, FormatError> {
     described(text, capacity == 0)
 }
 
-/// Returns the files to which a descriptor refers: its parent, and its extents if they are read.
+/// Returns the files to which a VMDK descriptor refers: its parent, and with `has_extents` its
+/// extents.
 fn described(text: &[u8], has_extents: bool) -> Result<Vec<String>, FormatError> {
     let text = String::from_utf8_lossy(text);
     let mut names = Vec::new();
@@ -323,7 +326,6 @@ mod tests {
         assert_eq!(detect_image(b"BZh9", b""), Format::Compressed("bzip2"));
     }
 
-    /// A header of qcow2, version 3.
     #[test]
     fn file_without_a_sign_of_the_format_that_its_name_says_is_refused() {
         for name in [

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Bus by which a disk is attached.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Bus {
-    /// virtio-blk: needs a driver that every Linux has.
+    /// virtio-blk, for which every current Linux has a driver.
     #[default]
     Virtio,
     /// AHCI, for systems without drivers for virtio.

@@ -10,7 +10,7 @@
 //! - [`system`] changes the files of a Linux system for its new machine: pure text to text.
 //! - [`xen`] reads the configuration of a Xen guest and plans its conversion to QEMU.
 //!
-//! Opens no file, starts no program and needs no privileges.
+//! The crate opens no file, starts no program and needs no privileges.
 
 pub mod boot;
 pub mod format;

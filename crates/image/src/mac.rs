@@ -1,4 +1,4 @@
-//! Parses and formats the MAC address of a network card.
+//! Defines the MAC address of a network card: parses, formats, validates and hashes it.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,6 +1,6 @@
-//! Reads an open virtual appliance (OVA): a tar archive with an OVF descriptor and disks (DMTF
-//! DSP0243). Nothing is unpacked: a disk is read from its position in the archive. Member names are
-//! only compared and never used as paths.
+//! Reads an open virtual appliance (OVA): a tar archive with an OVF descriptor, a manifest and
+//! disks (DMTF DSP0243). Nothing is unpacked: a disk is read from its position in the archive.
+//! Member names are only compared and never used as paths.
 
 use crate::hardware::Firmware;
 use roxmltree::{Document, Node, ParsingOptions};
@@ -99,7 +99,8 @@ pub enum OvaError {
     Disks(usize),
 }
 
-/// Returns the members that are files, for an archive of `size` bytes.
+/// Returns the members of an archive of `size` bytes that are files, named relative to the OVF's
+/// directory.
 ///
 /// # Errors
 /// The archive is invalid, truncated, or has too many members.
@@ -159,7 +160,7 @@ fn without_dot(name: &str) -> &str {
     name
 }
 
-/// Changes the names to be relative to the directory of the OVF, as the OVF refers to them.
+/// Makes the names relative to the directory of the OVF, as the OVF refers to them.
 fn beside_ovf(mut members: Vec<ArchiveMember>) -> Vec<ArchiveMember> {
     let directory = match ovf(&members) {
         Ok(ovf) => ovf.name.rfind('/').map(|at| ovf.name[..=at].to_owned()),
@@ -224,11 +225,11 @@ pub fn disks<'m>(
     found.collect()
 }
 
-/// Checks that a raw disk is not shorter than the OVF says. Other formats store their size
-/// themselves.
+/// Checks that a raw disk in the archive is not shorter than the capacity in the OVF. Callers check
+/// only raw disks, because other formats store their size themselves.
 ///
 /// # Errors
-/// The disk is shorter.
+/// The member is shorter than the capacity.
 pub fn is_complete(machine: &OvfMachine, member: &ArchiveMember) -> Result<(), OvaError> {
     let mut disks = machine.disks.iter();
     let capacity = disks.find(|(name, _)| *name == member.name);
@@ -407,8 +408,8 @@ fn text_of(node: Node<'_, '_>, name: &str) -> Option<String> {
     child.text().map(|text| text.trim().to_owned())
 }
 
-/// Returns the bytes of a programmatic unit (DSP0004, annex C), such as `byte * 2^20`, or of an
-/// older word for it.
+/// Returns the number of bytes of a programmatic unit (DSP0004, annex C), such as `byte * 2^20`, or
+/// of an older word for it. For any other text, returns `2^shift`.
 fn unit_bytes(unit: &str, shift: u32) -> u64 {
     let power = unit
         .rsplit_once("2^")
@@ -626,7 +627,7 @@ mod tests {
         assert!(matches!(ovf(&all), Err(OvaError::Ovf(0))));
         let machine = machine(OVF).unwrap();
         assert!(matches!(disks(&machine, &all), Err(OvaError::Missing(name)) if name == "a.vmdk"));
-        // The archive ends before its member does.
+        // Truncates the archive within its member.
         let cut = &bytes[..600];
         assert!(members(Cursor::new(cut), 512).is_err());
         let two = archive(&[("a.ovf", b"x"), ("b.OVF", b"x")]);

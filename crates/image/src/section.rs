@@ -6,13 +6,13 @@ use crate::size::{MIB, words};
 use std::fmt::Write;
 use std::net::IpAddr;
 
-/// Guest without a section yet.
+/// Planned guest, from which the sections are written.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct GuestDraft {
     pub name: String,
     pub memory_mib: u64,
     pub cpus: u32,
-    /// Names of the volumes, and sizes of the disks in bytes.
+    /// Disks of the guest: the name of each volume, and its size in bytes.
     pub disks: Vec<(String, u64)>,
     pub bus: Bus,
     pub nics: Vec<NetworkCard>,
@@ -47,7 +47,7 @@ impl Default for VolumeLocation {
     }
 }
 
-/// Unit of the size of a volume, bytes.
+/// Size of a volume is a multiple of this number of bytes.
 const BLOCK_BYTES: u64 = 4096;
 
 fn room(bytes: u64) -> String {

@@ -3,7 +3,8 @@
 /// Unit of a guest's memory size, bytes.
 pub const MIB: u64 = 1 << 20;
 
-/// Parses a size: a number of bytes, or of `k`, `m`, `g` or `t` (powers of 1024).
+/// Parses a size: a number, with or without the unit `k`, `m`, `g` or `t` (powers of 1024). Without
+/// a unit the number counts bytes. Returns None for other text and for too large numbers.
 pub fn parse(word: &str) -> Option<u64> {
     let (shift, unit_bytes) = match word.bytes().last()?.to_ascii_lowercase() {
         b'k' => (10, 1),

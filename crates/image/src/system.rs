@@ -20,9 +20,9 @@ pub struct Fstab {
     pub left: Vec<String>,
 }
 
-/// Replaces devices in `fstab` by the UUIDs of their file systems. `uuids` has them by the name of
-/// the partition at the old machine, such as `xvda1`; a name that begins with `sd` or `hd` there is
-/// the same disk under an older name.
+/// Replaces devices in `fstab` by the UUIDs of their file systems. `uuids` has the UUIDs by the
+/// names of partitions on the old machine, such as `xvda1`. A name in `fstab` with another prefix
+/// (`sd`, `hd`, `vd`) and the same rest is the same disk under an older name.
 pub fn fstab(text: &str, uuids: &BTreeMap<String, String>) -> Fstab {
     let mut fstab = Fstab::default();
     for line in text.lines() {
@@ -46,7 +46,8 @@ pub fn fstab(text: &str, uuids: &BTreeMap<String, String>) -> Fstab {
     fstab
 }
 
-/// Returns the UUID of a partition by its name at the old machine.
+/// Returns the UUID of a partition by its name on the old machine, or else by a name with another
+/// prefix and the same rest.
 pub fn uuid_of<'u>(name: &str, uuids: &'u BTreeMap<String, String>) -> Option<&'u str> {
     let family = |name: &str| {
         let prefixes = ["xvd", "sd", "hd", "vd"];
@@ -116,8 +117,8 @@ pub fn modules(text: &str) -> String {
         .fold(text.to_owned(), |text, driver| with_line(&text, driver))
 }
 
-/// Returns the words of a kernel's old command line that the new one keeps: not those for the root
-/// and the terminals.
+/// Returns the words of the old kernel command line that the new one keeps: all but those for root
+/// device, terminals, clock source and Xen, and those with characters that are special in shells.
 pub fn command_line(old: &str) -> String {
     let is_kept = |word: &&str| {
         let name = word.split('=').next().unwrap_or_default();
@@ -130,7 +131,8 @@ pub fn command_line(old: &str) -> String {
     kept.join(" ")
 }
 
-/// Sets the command line of `/etc/default/grub`, for the menus that the system creates itself.
+/// Replaces `GRUB_CMDLINE_LINUX` in `/etc/default/grub`, for the menus that the system creates
+/// itself.
 pub fn default_grub(text: &str, append: &str) -> String {
     let append = match append {
         "" => String::new(),

@@ -54,20 +54,21 @@ pub enum WholeError {
     Io(#[from] io::Error),
 }
 
-/// Image that occupies a range of a file.
+/// Image in a range of a file, and the end of its data as far as known.
 struct Image<R> {
     file: R,
     offset: u64,
     length: u64,
-    /// End of the data found so far, bytes (exclusive).
+    /// Offset of the end of the data found so far, in bytes from the start of the image.
     needs: u64,
     read: u64,
 }
 
-/// Checks an image of this format, which occupies `length` bytes of the file from `offset` on.
+/// Checks that an image is not truncated. The image occupies `length` bytes of the file from
+/// `offset` on. Formats without a check here are accepted.
 ///
 /// # Errors
-/// The image is truncated or cannot be read.
+/// The image is truncated or cannot be read, or its tables are larger than [`TABLES_BYTES_MAX`].
 pub fn check<R: Read + Seek>(
     format: Format,
     file: R,
@@ -128,7 +129,7 @@ impl<R: Read + Seek> Image<R> {
         self.needs = self.needs.max(at.saturating_add(bytes));
     }
 
-    /// Reads from an offset on, at most to the end of the image.
+    /// Reads `count` bytes from an offset of the image, at most to the end of the image.
     fn bytes(&mut self, at: u64, count: u64) -> Result<Vec<u8>, WholeError> {
         let count = count.min(self.length.saturating_sub(at));
         self.read = self.read.saturating_add(count);
@@ -401,7 +402,8 @@ impl<R: Read + Seek> Image<R> {
         })
     }
 
-    /// Checks a raw disk, whose length only its contents show.
+    /// Checks a raw disk: its length must be whole sectors, and at least what its partition table,
+    /// file system or CD descriptor requires.
     fn raw(&mut self) -> Result<(), WholeError> {
         if !self.length.is_multiple_of(SECTOR) {
             return Err(WholeError::Sector(self.length));
@@ -428,7 +430,8 @@ impl<R: Read + Seek> Image<R> {
     }
 }
 
-/// Returns the end of the last partition of a disk; 0: no partition table.
+/// Returns the end of the last partition of a disk in bytes, with the copy of a GPT; 0: no
+/// partition table.
 fn partitions_end(head: &[u8]) -> u64 {
     if head.get(510..512) != Some(&[0x55, 0xaa]) {
         return 0;
@@ -458,7 +461,7 @@ fn partitions_end(head: &[u8]) -> u64 {
     needs
 }
 
-/// Returns the end of a file system on the whole disk; 0: no known file system.
+/// Returns the end of a file system on the whole disk in bytes: ext, XFS or NTFS; 0: none of these.
 fn file_system_end(head: &[u8]) -> u64 {
     let starts = |at: usize, with: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(with));
     if starts(1024 + 56, b"\x53\xef") {
@@ -485,7 +488,7 @@ fn btrfs_end(superblock: &[u8]) -> u64 {
     }
 }
 
-/// Returns the end of a CD image (ECMA-119, 8.4.8 and 8.4.12).
+/// Returns the end of a CD image in bytes (ECMA-119, 8.4.8 and 8.4.12); 0: no CD.
 fn cd_end(descriptor: &[u8]) -> u64 {
     if descriptor.starts_with(b"\x01CD001") {
         le32(descriptor, 80).saturating_mul(le32(descriptor, 128) & 0xffff)
@@ -494,8 +497,8 @@ fn cd_end(descriptor: &[u8]) -> u64 {
     }
 }
 
-/// Returns the number of bytes of a cluster up to its last allocated subcluster, of which there are
-/// 32.
+/// Returns the number of bytes of a cluster up to the end of the last of its 32 subclusters that
+/// `bitmap` marks as allocated.
 fn extended_bytes(bitmap: u64, cluster: u64) -> u64 {
     let allocated = bitmap as u32;
     (cluster / 32) * u64::from(32 - allocated.leading_zeros())

@@ -1,5 +1,6 @@
-//! Interprets the assignments of a Xen configuration: xl.cfg(5), xl-disk-configuration(5),
-//! xl-network-configuration(5), and the forms of `xm` of 2009.
+//! Interprets the assignments of a Xen configuration as a guest with its boot settings, disks and
+//! network cards: xl.cfg(5), xl-disk-configuration(5), xl-network-configuration(5), and the forms
+//! of `xm` of 2009.
 
 use super::XenConfiguration;
 use crate::hardware::Model;
@@ -56,7 +57,7 @@ pub struct Vif {
     pub model: Model,
 }
 
-/// Names that are interpreted, or that do not matter for the new guest.
+/// Names of assignments that are interpreted, or do not matter for the new guest.
 const KNOWN: &[&str] = &[
     "name",
     "memory",
@@ -123,7 +124,8 @@ const KNOWN: &[&str] = &[
     "spice",
 ];
 
-/// Interprets the assignments. `fallback`: name of the guest if the file has none.
+/// Interprets the assignments. `fallback` names the guest if the file has no name. What cannot be
+/// used is in the notes of the result.
 pub fn read(file: &XenConfiguration, fallback: &str) -> XenDomain {
     let text = |name: &str| file.values.get(name).map(super::XenValue::text);
     let positive = |name: &str| {
@@ -271,8 +273,8 @@ fn disk(item: &str) -> Result<Option<Disk>, String> {
     }))
 }
 
-/// Returns the path of a target without its prefixes, such as `phy:vg/mail` or
-/// `tap:aio:/srv/mail.img`.
+/// Returns the absolute path of a target without its prefixes, such as `phy:vg/mail` or
+/// `tap:aio:/srv/mail.img`. Returns None for an empty path, and for a relative one of a file.
 fn target_path(target: &str) -> Option<PathBuf> {
     let mut rest = target;
     let mut is_device = false;

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-/// Maximum length of a file, characters.
+/// Maximum length of a configuration file in characters; the rest is ignored.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
-/// Maximum number of items of a list, and of assignments of a file.
+/// Maximum number of items of a list, and of assigned names of a file.
 const ITEMS_MAX: usize = 512;
 const COMPLAINTS_MAX: usize = 32;
 
@@ -47,7 +47,7 @@ enum Token {
     Text(String),
     Number(i64),
     Sign(char),
-    /// End of a line; not reported within brackets.
+    /// End of a line outside of brackets.
     End,
 }
 

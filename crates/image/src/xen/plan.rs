@@ -203,8 +203,8 @@ pub fn is_swap(seen: &DiskContents) -> bool {
     seen.found.iter().any(|one| one.system == "swap")
 }
 
-/// Returns the kernel that will boot: the newest one in the image with virtio drivers, or the one
-/// of the host.
+/// Returns the kernel that will boot: the newest one in the image with virtio drivers, or else the
+/// one of the host that the configuration names, if the image has its modules with virtio drivers.
 pub fn choose(linux: &Linux, boot: &Boot, host_has: bool) -> Option<KernelChoice> {
     let fits = |kernel: &&Kernel| kernel.has_image && kernel.has_virtio;
     if let Some(kernel) = linux.kernels.iter().find(fits) {
@@ -229,7 +229,8 @@ pub fn choose(linux: &Linux, boot: &Boot, host_has: bool) -> Option<KernelChoice
     })
 }
 
-/// Creates the plan. `host_has`: the kernel in the configuration exists on this host.
+/// Creates the plan. `host_has` is true if the kernel file of the configuration exists on this
+/// host.
 ///
 /// # Errors
 /// The partitions of one disk do not fit into a partition table.
@@ -501,7 +502,7 @@ impl ConversionPlan {
         ));
     }
 
-    /// Returns whether an operator has to act before the conversion.
+    /// Returns whether the plan has a step that an operator must do before the conversion.
     pub fn is_blocked(&self) -> bool {
         self.steps
             .iter()
