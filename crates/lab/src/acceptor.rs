@@ -17,7 +17,7 @@ const MAX_CONNECTIONS: usize = 1024;
 
 type Handler = dyn Fn(TcpStream) + Send + Sync;
 
-/// A listener with a thread, and a thread for each connection.
+/// Listener with an accepting thread, and a thread for each connection.
 pub(crate) struct Acceptor {
     place: Location,
     address: SocketAddr,
@@ -43,8 +43,9 @@ impl std::fmt::Debug for Acceptor {
 }
 
 impl Acceptor {
-    /// Starts a listener. Port 0 selects a free port and keeps it over a stop: on this machine, one
-    /// that no other process takes meanwhile.
+    /// Starts a listener. Port 0 selects a port that stays the same after a stop. On this machine
+    /// (not in a host of the lab) the port is reserved, so that no other process takes it
+    /// meanwhile.
     pub(crate) fn start(
         place: Location,
         address: SocketAddr,
@@ -97,7 +98,7 @@ impl Acceptor {
             return;
         };
         running.connections.close();
-        // Ends a waiting accept, as this does on Linux.
+        // Shuts the listener down, which on Linux ends a waiting accept.
         let _ = rustix::net::shutdown(&*running.listener, rustix::net::Shutdown::Both);
         let _ = running.thread.join();
     }
@@ -179,7 +180,7 @@ fn accept(listener: &TcpListener, handler: &Arc<Handler>, connections: &Arc<Conn
     }
 }
 
-/// Removes a connection even if its handler panics.
+/// Removes the connection with this number on drop, even if its handler panics.
 struct Leave<'a>(&'a Connections, u64);
 
 impl Drop for Leave<'_> {

@@ -1,11 +1,12 @@
-//! Starts processes that use all the time of the processors.
+//! Starts processes that use all the time of the processors, anywhere or pinned, until they are
+//! dropped.
 
 use namespace::{LabError, LabProcess, Location};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// Busy processes that run until this is dropped. They have ordinary priority, like a nightly job.
+/// Processes that use a processor until this value is dropped. They have ordinary priority.
 #[derive(Debug)]
 pub struct BusyProcessors(Vec<LabProcess>);
 

@@ -1,5 +1,6 @@
-//! Captures frames on a cable: a listener in a host records VRRP adverts, ARP and neighbour
-//! discovery with their times, byte by byte.
+//! Captures frames at an interface of a host: a thread records VRRP adverts, ARP, and neighbour
+//! solicitations and advertisements with their times, byte by byte. The module also decodes their
+//! addresses.
 
 use namespace::{FRAME_BYTES_MAX, Interface, LabError, PacketSocket, Way, raise_priority};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -36,7 +37,7 @@ pub enum Talk {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CapturedFrame {
     pub at: Instant,
-    /// Direction: sent or received by the interface.
+    /// Direction of the frame: sent or received by the interface.
     pub way: Way,
     pub talk: Talk,
     /// Whole frame, from the Ethernet header on.
@@ -54,7 +55,7 @@ impl CapturedFrame {
         array(&self.bytes, 0).unwrap_or_default()
     }
 
-    /// Returns the IP addresses of the header, source and destination; for ARP, those of sender and
+    /// Returns source and destination of the IP header; for ARP, the addresses of sender and
     /// target.
     pub fn addresses(&self) -> Option<(IpAddr, IpAddr)> {
         let packet = self.bytes.get(ETHERNET_BYTES..)?;
@@ -93,8 +94,8 @@ impl CapturedFrame {
         packet.get(head..).unwrap_or_default()
     }
 
-    /// Returns whether the frame announces the owner of an address to all: an ARP whose sender and
-    /// target are equal, or an advertisement to all nodes.
+    /// Returns whether the frame announces the owner of an address to all: an ARP packet whose
+    /// sender and target are equal, or a neighbour advertisement to all nodes.
     pub fn is_announcement(&self) -> bool {
         match self.talk {
             Talk::ArpRequest | Talk::ArpReply => self
@@ -167,7 +168,7 @@ fn lock(frames: &Frames) -> MutexGuard<'_, Vec<CapturedFrame>> {
 }
 
 impl Capture {
-    /// Starts to record everything that the interface sends or receives.
+    /// Starts to record the frames of the known kinds that the interface sends or receives.
     pub fn start(interface: &Interface) -> Result<Self, LabError> {
         let name = interface.name();
         let open = || PacketSocket::to_watch(name);
@@ -314,7 +315,7 @@ mod tests {
         assert_eq!(from.to_string(), "192.0.2.1");
         assert_eq!(to.to_string(), "224.0.0.18");
         for cut in 0..frame.bytes.len() {
-            // The bytes come from the network, so any truncation must be handled.
+            // Parses every truncated frame, because the bytes come from the network.
             let bytes = frame.bytes[..cut].to_vec();
             let _ = talk(&bytes);
             let frame = CapturedFrame {

@@ -1,5 +1,5 @@
-//! Runs the management controller of a machine (BMC): OpenIPMI's `ipmi_sim`, with the power state
-//! of the machine in a file.
+//! Runs a simulated management controller of a machine (BMC): OpenIPMI's `ipmi_sim`, with the power
+//! state of the machine in a file.
 
 use namespace::{LabError, LabProcess, Location, ScratchDirectory, eventually};
 use std::fs;
@@ -14,7 +14,7 @@ const PASSWORD: &str = "secret";
 /// Maximum time until the controller listens.
 const BEGIN_MAX: Duration = Duration::from_secs(120);
 
-/// A controller, which is killed when it is dropped.
+/// Process of a simulated controller, which is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Controller {
     _process: LabProcess,
@@ -95,7 +95,7 @@ impl Controller {
         write(&self.scratch.path().join("power"), "1\n", 0o600)
     }
 
-    /// Returns the number of orders to power the machine off.
+    /// Returns how often the controller received the order to power the machine off.
     pub fn power_off_count(&self) -> usize {
         let offs = fs::read_to_string(self.scratch.path().join("offs"));
         offs.unwrap_or_default().lines().count()

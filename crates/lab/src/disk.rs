@@ -56,7 +56,7 @@ impl FullDisk {
         }
     }
 
-    /// Removes the file that fills it.
+    /// Removes the file that fills the disk.
     pub fn free_space(&self) -> Result<(), LabError> {
         let path = self.path().join(FILLER);
         // Empties the file first, because a process that another thread is just starting may still

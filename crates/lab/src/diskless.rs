@@ -18,9 +18,9 @@ pub enum Firmware {
     Bios,
     /// UEFI, whose network card has iPXE.
     UefiCard,
-    /// UEFI that boots with PXE.
+    /// UEFI that boots with PXE over IPv4.
     Uefi,
-    /// UEFI that boots with HTTP.
+    /// UEFI that boots with HTTP over IPv4.
     UefiHttp,
     /// UEFI that boots with PXE over IPv6.
     Uefi6,
@@ -29,7 +29,8 @@ pub enum Firmware {
     Secure,
 }
 
-/// A machine without a disk.
+/// Machine without a disk: a host of the lab with a bridge between the switch and QEMU's network
+/// card.
 #[derive(Debug)]
 pub struct Diskless {
     host: LabHost,
@@ -60,7 +61,7 @@ impl Diskless {
         &self.host
     }
 
-    /// Switches the machine on. The machine ends instead of rebooting.
+    /// Switches the machine on. QEMU ends when the machine would reboot.
     pub fn boot(&self, mac: &str, firmware: Firmware) -> Result<Booting, LabError> {
         let memory_mib = if firmware == Firmware::Bios { 256 } else { 512 };
         self.boot_with(mac, firmware, memory_mib)
@@ -141,7 +142,7 @@ impl Diskless {
     }
 }
 
-/// A machine that was switched on; it is switched off when this is dropped.
+/// QEMU process of a machine that was switched on. Dropping it switches the machine off.
 #[derive(Debug)]
 pub struct Booting {
     process: LabProcess,
@@ -154,8 +155,8 @@ impl Booting {
         String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until the first process of a booted kernel reports the kernel's command line, and
-    /// returns it. None: the machine ended without that, or took too long.
+    /// Waits until the first process of the booted kernel prints the kernel's command line, and
+    /// returns that. Returns None if QEMU ended before, or after `at_most`.
     pub fn booted(&self, at_most: Duration) -> Option<String> {
         let line = || {
             let said = self.console_output();

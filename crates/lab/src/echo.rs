@@ -5,7 +5,8 @@ use namespace::{LabError, Location};
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-/// A raw TCP echo. It closes its side when the client closes the other.
+/// TCP server that sends back all received bytes, and closes its side when the client closes the
+/// other.
 #[derive(Debug)]
 pub struct Echo(Acceptor);
 

@@ -1,6 +1,5 @@
-//! Reads and writes a minimal HTTP/1 for tests. Messages are read with a bound and a deadline,
-//! framed as their head says. This code is lenient where a proxy is strict, and is never used by
-//! the product.
+//! Reads HTTP/1 messages for tests, over TCP or TLS, with a size limit and a deadline, framed as
+//! their head says. This code is lenient where a proxy is strict, and is never used by the product.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -19,9 +18,9 @@ pub enum MalformedMessage {
     Header,
     Length,
     Chunk,
-    /// The head is longer than a test should need.
+    /// The head is longer than [`MAX_HEAD_BYTES`].
     HeadTooLong,
-    /// The body is longer than a test should need.
+    /// The body is longer than [`MAX_BODY_BYTES`].
     BodyTooLong,
 }
 
@@ -171,7 +170,7 @@ impl<S: Carrier> BufferedConnection<S> {
         self.deadline = Some(deadline);
     }
 
-    /// Returns whether nothing is left over from the last message.
+    /// Returns whether all received bytes have been used.
     pub(crate) fn is_clean(&self) -> bool {
         self.ahead.is_empty()
     }
@@ -316,7 +315,7 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    /// Returns a connection on which these bytes arrived and then the end.
+    /// Returns a connection on which these bytes have arrived, followed by the end.
     fn wire(bytes: &[u8]) -> BufferedConnection {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -14,13 +14,13 @@ pub struct Image {
 }
 
 impl Image {
-    /// Creates an image with this first process, and these programs and modules. None if the
-    /// kernel, QEMU or a program is not installed.
+    /// Creates an image with `init` as its first process, these programs and kernel modules.
+    /// Returns None if the kernel, QEMU or a program is not installed.
     pub fn with(init: &[u8], programs: &[&str], wanted: &[&str]) -> Option<Image> {
         Image::with_files(init, programs, wanted, &[])
     }
 
-    /// Creates an image with further files, by their paths.
+    /// Creates an image as [`Image::with`] does, with further files by their paths.
     pub fn with_files(
         init: &[u8],
         programs: &[&str],
@@ -87,7 +87,7 @@ impl Image {
     }
 }
 
-/// Returns the newest kernel for virtual machines.
+/// Returns the kernel for virtual machines with the last name, which usually is the newest.
 fn kernel() -> Option<PathBuf> {
     let entries = fs::read_dir("/boot").ok()?.flatten();
     let kernels = entries.map(|entry| entry.path()).filter(|path| {

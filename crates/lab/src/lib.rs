@@ -2,10 +2,10 @@
 //! peers as child processes, simple servers inside the test process, and probes. Only tests and
 //! `xtask` depend on this crate.
 //!
-//! Binds each resource to a value, and removes the resource when the value is dropped, also when a
-//! test panics. A guard process, and [`clean`], remove what a killed or interrupted test leaves
-//! behind. The crate never touches the host's own interfaces, addresses or rules, never finds a
-//! process by its name, and bounds every wait.
+//! Each resource belongs to a value, and is removed when the value is dropped, also when a test
+//! panics. A guard process, and [`clean`], remove what a killed or interrupted test leaves behind.
+//! The crate never changes the machine's own interfaces, addresses or rules, never finds a process
+//! by its name, and limits every wait.
 //!
 //! | what | how |
 //! |---|---|

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Maximum time until the threads notice that it is dropped.
+/// Maximum time until the threads notice that the server is dropped.
 const STOP_POLL: Duration = Duration::from_millis(20);
 /// Maximum length of a query in bytes.
 const QUESTION_BYTES_MAX: usize = 512;
@@ -20,9 +20,10 @@ const QUESTIONS_MAX: usize = 100_000;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Records {
     Addresses(Vec<IpAddr>),
-    /// Priority, weight, port and host of services; true: with the addresses of the hosts.
+    /// Priority, weight, port and host of services (SRV). If the flag is true, the response also
+    /// has the addresses of the hosts.
     Services(Vec<(u16, u16, u16, String)>, bool),
-    /// Response with only this code: 3 is "no such name", 5 "refused".
+    /// Response without records and with this code: 3 is "no such name", 5 "refused".
     Error(u8),
     Silence,
     /// Addresses that are sent over TCP only: over UDP the response is truncated.
@@ -112,7 +113,7 @@ impl Drop for Nameserver {
 fn over_udp(socket: &UdpSocket, shared: &NameserverState) {
     let mut buffer = [0; QUESTION_BYTES_MAX];
     while !shared.stop.load(Ordering::Relaxed) {
-        // Ignores an error, which is a timeout.
+        // Continues after an error, which is usually the timeout.
         let Ok((length, from)) = socket.recv_from(&mut buffer) else {
             continue;
         };
@@ -155,7 +156,7 @@ fn name_bytes(name: &str) -> Vec<u8> {
     out
 }
 
-/// Parses the name and type of a query; returns them with the offset after the query.
+/// Parses a DNS query. Returns its name and type, and the offset after the question.
 fn read_question(message: &[u8]) -> Option<(String, u16, usize)> {
     let mut at = 12;
     let mut labels = Vec::new();

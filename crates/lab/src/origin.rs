@@ -1,5 +1,5 @@
-//! Runs a web server inside the test, which returns its name, records requests, and misbehaves on
-//! demand.
+//! Runs a web server inside the test, with or without TLS. It responds with its name, records
+//! requests and handshakes, and misbehaves on demand.
 
 use crate::acceptor::Acceptor;
 use crate::http::{BufferedConnection, Carrier, Length, MessageHead};
@@ -24,7 +24,8 @@ pub enum Behaviour {
     Delay(Duration),
     /// Responds as `Answer` does, with another status.
     Status(u16),
-    /// Sends these bytes as the response, whatever they are, and continues.
+    /// Sends these bytes as the response, even if they are invalid, and continues with the next
+    /// request.
     Raw(Vec<u8>),
     /// Closes the connection without a response.
     Close,
@@ -121,7 +122,7 @@ impl OriginServer {
         self.acceptor.resume()
     }
 
-    /// Returns the number of requests that it has read.
+    /// Returns the number of requests that the server has read.
     pub fn request_count(&self) -> u64 {
         self.shared.served.load(Ordering::Relaxed)
     }
@@ -179,7 +180,7 @@ impl OriginState {
         let _ = wire.stream.sock.shutdown(Shutdown::Both);
     }
 
-    /// Serves one request; None when the connection is over.
+    /// Serves one request. Returns None when the connection must be closed.
     fn serve_one<S: Carrier>(&self, wire: &mut BufferedConnection<S>) -> Option<()> {
         let head = wire.read_head().ok()?;
         if head.header("expect").is_some() {

@@ -1,5 +1,5 @@
-//! Runs real programs with a configuration of the test: peers and competitors with which the
-//! product must work.
+//! Runs real programs with a configuration of the test, such as haproxy and nginx, waits until they
+//! accept connections, and ends them.
 
 use namespace::{Exit, LabError, LabProcess, Location, MAX_SAID_BYTES, ScratchDirectory};
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Maximum time until a peer responds.
+/// Maximum time until a peer accepts connections.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 const READY_POLL: Duration = Duration::from_millis(10);
@@ -20,8 +20,8 @@ const OUTPUT: &str = "output";
 /// Placeholder for the peer's own directory in its configuration and arguments.
 const DIRECTORY: &str = "{dir}";
 
-/// A program that responds at an address. When it is dropped, it is killed and its directory
-/// removed.
+/// Process of a program that accepts connections at an address. Dropping it kills the process and
+/// removes its directory.
 #[derive(Debug)]
 pub struct Peer {
     // Declared before the directory that it writes to, because fields are dropped in this order.
@@ -32,8 +32,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts haproxy with this configuration, and waits until something responds at the address.
-    /// `{dir}` in the configuration is the peer's own directory.
+    /// Starts haproxy with this configuration, and waits until the address accepts connections.
+    /// `{dir}` in the configuration is replaced by the peer's own directory.
     pub fn haproxy(
         place: impl Into<Location>,
         config: &str,
@@ -69,7 +69,8 @@ impl Peer {
         Peer::start(place, "nginx", &args, config, address)
     }
 
-    /// Starts any program whose configuration is a file, `{dir}/config`.
+    /// Starts any program whose configuration is the file `{dir}/config`, and waits until the
+    /// address accepts connections.
     pub fn start(
         place: impl Into<Location>,
         program: &str,
@@ -106,7 +107,7 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Returns the address at which the peer responds.
+    /// Returns the address at which the peer accepts connections.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

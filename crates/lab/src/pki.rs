@@ -1,8 +1,7 @@
 //! Creates certificates for tests: signing authorities, leaves with any names, subject, key and
 //! dates, bundles as operators write them, and revocation lists.
 //!
-//! Creates nothing that may ever be trusted: authorities live as long as their value, and the only
-//! RSA key is public.
+//! The certificates must never be trusted outside of tests: the only RSA key is public.
 //!
 //! ```
 //! # fn main() -> Result<(), lab::LabError> {
@@ -34,7 +33,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Number of seconds in a day, for the dates of a [`Leaf`].
 pub const DAY_S: u64 = 24 * 60 * 60;
 
-/// Default validity before the current time, seconds.
+/// Default time in seconds from the start of validity until now.
 const USUAL_PAST_S: u64 = DAY_S;
 const USUAL_FUTURE_S: u64 = 3650 * DAY_S;
 
@@ -95,7 +94,7 @@ impl Leaf<'_> {
     }
 }
 
-/// Powers of an authority; `Powers::default()` has all of them.
+/// Restrictions of an authority. `Powers::default()` has none.
 #[derive(Clone, Copy, Debug)]
 pub struct Powers<'a> {
     /// End of validity, in seconds since 1970.
@@ -194,7 +193,7 @@ pub struct Authority {
     certificate_pem: String,
     der: Vec<u8>,
     serial: Vec<u8>,
-    /// Chain that certificates below it present with their own.
+    /// Certificates that are presented after a certificate that this authority issued.
     chain_pem: String,
 }
 
@@ -227,8 +226,8 @@ impl Authority {
         })
     }
 
-    /// Creates an intermediate CA below this one. Certificates that it issues contain its
-    /// certificate in their chain.
+    /// Creates an intermediate CA below this one. Certificates that the new CA issues contain the
+    /// new CA's certificate in their chain.
     pub fn intermediate(&self, name: &str) -> Result<Self, LabError> {
         self.limited_intermediate(name, &Powers::default())
     }
@@ -284,7 +283,7 @@ impl Authority {
         self.crl_between(revoked, now - USUAL_PAST_S, now + USUAL_FUTURE_S)
     }
 
-    /// Returns a revocation list that was due for renewal yesterday.
+    /// Returns a revocation list whose time of the next update was yesterday.
     pub fn expired_crl(&self, revoked: &[&[u8]]) -> Result<String, LabError> {
         let now = now_s();
         self.crl_between(revoked, now - 10 * DAY_S, now - DAY_S)

@@ -1,10 +1,10 @@
-//! Reserves ports that no other process takes between their choice and `listen`.
+//! Reserves ports that no other process of the tests takes between their choice and `listen`.
 //!
-//! Takes ports from outside the kernel's ephemeral range, in blocks. A port that the kernel has
-//! chosen (port 0) and that was released again can be taken by another test, or by any client that
-//! connects meanwhile, which may even connect to itself. A process reserves a block for its
-//! lifetime with an abstract Unix socket. Such a socket exists once per network namespace, like a
-//! port, and the kernel removes it with the process.
+//! The ports are outside the kernel's ephemeral range where possible, in blocks. A port that the
+//! kernel has chosen (port 0) and that was released again can be taken by another test, or by any
+//! client that connects meanwhile, which may even connect to itself. A process reserves a block for
+//! its lifetime with an abstract Unix socket. Such a socket exists once per network namespace, like
+//! a port, and the kernel removes it with the process.
 
 use namespace::LabError;
 use std::collections::HashSet;
@@ -26,14 +26,14 @@ const PRIVILEGED: Range<u16> = 704..992;
 const USUAL_RANGE: RangeInclusive<u16> = 32_768..=60_999;
 const RANGE_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// Returns a TCP and UDP port that is free at every address, and that no other caller gets while
-/// this process lives. Each call returns another one.
+/// Returns a port that no TCP or UDP socket has now, and that no other caller of this function gets
+/// while this process lives. Each call returns another port.
 pub fn free_port() -> Result<u16, LabError> {
     static OWN: Mutex<Option<Ports>> = Mutex::new(None);
     reserve_port(&OWN, || outside_of(&kernels_range()))
 }
 
-/// Reserves and returns an unused port below 1024, where only root may listen.
+/// Returns a reserved port below 1024, as [`free_port`] does. Only root may listen there.
 pub fn free_privileged_port() -> Result<u16, LabError> {
     static OWN: Mutex<Option<Ports>> = Mutex::new(None);
     reserve_port(&OWN, || PRIVILEGED)
@@ -66,8 +66,8 @@ struct Ports {
 impl Ports {
     fn within(range: Range<u16>) -> Ports {
         let blocks = (range.end - range.start) / BLOCK_PORTS;
-        // Begins at a place that differs between consecutive processes, so that one is not
-        // disturbed by what the kernel still knows about the other's ports.
+        // Begins at a block that differs between consecutive processes: the kernel may still block
+        // ports that a previous process used.
         let begin = std::process::id().wrapping_mul(7) % u32::from(blocks);
         Ports {
             lowest: range.start,
@@ -88,7 +88,7 @@ impl Ports {
         }
     }
 
-    /// Reserves another block, which no process has.
+    /// Reserves the next block that no process has reserved, and collects its unused ports.
     fn claim(&mut self) -> io::Result<()> {
         while self.tried < self.blocks {
             let block = self.block;
@@ -193,7 +193,8 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     while !done.load(Ordering::Relaxed) {
-                        // Until it executes another program, a child holds our open sockets.
+                        // Starts children, which have our open sockets until they execute another
+                        // program.
                         assert!(Command::new("true").status().unwrap().success());
                     }
                 });

@@ -1,5 +1,6 @@
-//! Implements HTTP clients that measure. A probe keeps its connection as a browser would, never
-//! retries a request, and records how each request ended.
+//! Implements HTTP clients that measure: a probe keeps its connection as a browser does, never
+//! retries a request, and records how each request ended. Also sends raw bytes on a connection of
+//! their own.
 
 use crate::http::{BufferedConnection, Carrier, HttpResponse, Length, MalformedMessage, ReadError};
 use namespace::Location;
@@ -128,7 +129,8 @@ impl Probe {
         self.wire = None;
     }
 
-    /// Requests a path repeatedly on a separate thread, until it is stopped.
+    /// Requests a path at an interval on a separate thread, until it is stopped or [`MAX_RECORDS`]
+    /// requests are recorded.
     pub fn steadily(self, path: &str, interval: Duration) -> Steady {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, path) = (stop.clone(), path.to_owned());
@@ -257,7 +259,7 @@ pub(crate) fn read_answer<S: Carrier>(
     Ok((answer, keeps))
 }
 
-/// A probe that works on a thread, and stops when it is dropped.
+/// Probe that sends requests on a thread, and stops when this value is dropped.
 #[derive(Debug)]
 pub struct Steady {
     stop: Arc<AtomicBool>,

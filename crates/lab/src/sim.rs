@@ -101,7 +101,7 @@ impl Disk {
     }
 }
 
-/// Faults of a network, each as the number of messages of which one is affected.
+/// Faults of a network. One of so many messages is affected by each kind; 0 disables it.
 #[derive(Clone, Copy, Debug)]
 pub struct Faults {
     pub lost: u64,
@@ -115,7 +115,7 @@ pub struct Faults {
 const SILENT_MS: u64 = 1_000;
 /// Interval of the heartbeats on a connection, milliseconds.
 const PING_MS: u64 = 200;
-/// Time before a new connection is opened, milliseconds.
+/// Milliseconds after the end of a connection until a new one is opened.
 const DIAL_MS: u64 = 200;
 
 /// Event that a node has to handle.
@@ -174,9 +174,9 @@ struct Packet<M> {
     content: Content<M>,
 }
 
-/// Connections between nodes, as TCP provides them: messages arrive in order, or the connection
-/// ends. A lost message is a gap, which ends the connection. The ends notice that at different
-/// times.
+/// Connections between all pairs of nodes, as TCP provides them: messages arrive in order, or the
+/// connection ends. A lost message is a gap, at which the receiving end closes the connection. The
+/// two ends notice the end of a connection at different times.
 #[derive(Debug)]
 pub struct Network<M> {
     links: BTreeMap<(usize, usize), Link>,
@@ -204,7 +204,8 @@ impl<M: Clone> Network<M> {
         (link, own, 1 - own)
     }
 
-    /// Cuts the connection of two nodes, or heals it. Nothing arrives, and nobody is told.
+    /// Cuts the connection of two nodes, or heals it. While it is cut, no packet arrives, and
+    /// neither end is notified.
     pub fn set_cut(&mut self, at: usize, other: usize, is_cut: bool) {
         self.link(at, other).0.is_cut = is_cut;
     }
@@ -215,7 +216,7 @@ impl<M: Clone> Network<M> {
         link.is_some_and(|link| link.sides[usize::from(at > other)].is_open)
     }
 
-    /// Starts a node, or kills it: the kernel then closes its connections.
+    /// Starts a node, or kills it, which closes its ends of all connections.
     pub fn set_up(&mut self, node: usize, is_up: bool, now_ms: u64) {
         self.is_up[node] = is_up;
         for other in (0..self.is_up.len()).filter(|other| *other != node) {
@@ -225,7 +226,8 @@ impl<M: Clone> Network<M> {
         }
     }
 
-    /// Closes a connection at one end. The other end learns of it, unless the network is cut.
+    /// Closes a connection at one end, which sends a packet with the end to the other one. A cut
+    /// link drops that packet.
     pub fn close(&mut self, at: usize, other: usize, now_ms: u64) {
         let (link, own, _) = self.link(at, other);
         if !std::mem::take(&mut link.sides[own].is_open) {
@@ -244,7 +246,7 @@ impl<M: Clone> Network<M> {
         });
     }
 
-    /// Keeps all open connections, as if heartbeats had arrived until now.
+    /// Resets the silence of all connections, as if heartbeats had arrived until now.
     pub fn keep_all(&mut self, now_ms: u64) {
         for side in self.links.values_mut().flat_map(|link| &mut link.sides) {
             side.received_at_ms = now_ms;
@@ -331,7 +333,7 @@ impl<M: Clone> Network<M> {
         self.links.iter().find(is_idle).map(|(pair, _)| *pair)
     }
 
-    /// Opens one end of a connection; its first packet opens the other one.
+    /// Opens one end of a new connection. The first packet opens the other end.
     fn dial(&mut self, at: usize, other: usize, now_ms: u64) {
         let of_pair = |one: &Packet<M>| [(at, other), (other, at)].contains(&(one.from, one.to));
         self.packets.retain(|one| !of_pair(one));

@@ -27,7 +27,7 @@ pub struct Slapd {
 
 impl Slapd {
     pub const BASE: &str = "dc=example,dc=org";
-    /// The only account that may search.
+    /// Only account that may search; users may only bind.
     pub const ACCOUNT: &str = "cn=reader,dc=example,dc=org";
     pub const PASSWORD: &str = "reader's";
     /// Host name in the server's certificate.

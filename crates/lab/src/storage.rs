@@ -1,6 +1,6 @@
-//! Runs a storage system: an iSCSI target in user space (tgt) with one unit. A guest that boots
-//! from the unit counts there, so a test sees that a guest runs, how often it was started, and what
-//! was written.
+//! Runs a storage system: an iSCSI target in user space (tgt) with one unit, from which guests can
+//! boot. The boot program counts its starts and clock ticks on the unit, so a test sees that a
+//! guest runs, how often it was started, and what it wrote.
 
 use crate::peer::Peer;
 use namespace::{LabError, Location, ScratchDirectory};
@@ -14,8 +14,8 @@ const NAME: &str = "iqn.2001-04.com.example:mail";
 /// Offset of the counters in bytes.
 const COUNTED_AT: u64 = 512;
 
-/// Boot sector for a PC. It reads sector 1, adds one to its second word, then adds one to the first
-/// word and writes the sector, at each tick of the clock.
+/// Boot sector for a PC. At the start, the code reads sector 1 and adds one to its second word. At
+/// each tick of the clock, the code adds one to the first word and writes the sector.
 const COUNTS: &[u8] = &[
     0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x7c, 0xfb, // its registers
     0xb8, 0x01, 0x02, 0xbb, 0x00, 0x80, 0xb9, 0x02, 0x00, 0xba, 0x80, 0x00, 0xcd,
@@ -103,7 +103,8 @@ impl IscsiTarget {
         self.scratch.path().join("image")
     }
 
-    /// Returns how often guests counted, and how often one was started.
+    /// Returns the counted clock ticks and the counted starts of guests; zeroes if the unit cannot
+    /// be read.
     pub fn guest_counters(&self) -> [u16; 2] {
         let mut bytes = [0; 4];
         let read =

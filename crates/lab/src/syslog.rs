@@ -1,4 +1,5 @@
-//! Runs a syslog server inside the test, which keeps the messages that it receives.
+//! Runs a syslog server inside the test, over UDP or at a Unix socket, which stores the received
+//! messages and lets a test wait for one.
 
 use namespace::{LabError, Location};
 use std::io;
@@ -16,10 +17,10 @@ const MAX_MESSAGES: usize = 100_000;
 /// Maximum size of a datagram in bytes.
 const MAX_MESSAGE_BYTES: usize = 65_536;
 
-/// Maximum time until the thread notices that it is dropped.
+/// Maximum time until the thread notices that the server is dropped.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
-/// Server that receives messages over UDP or at a path.
+/// Syslog server, which stops when it is dropped.
 #[derive(Debug)]
 pub struct Syslog {
     address: Option<SocketAddr>,
@@ -79,7 +80,7 @@ impl Syslog {
             move || {
                 let mut buffer = vec![0; MAX_MESSAGE_BYTES];
                 while !stop.load(Ordering::Relaxed) {
-                    // Ignores an error, which is a timeout.
+                    // Continues after an error, which is usually the timeout.
                     let Ok(bytes) = receive(&mut buffer) else {
                         continue;
                     };

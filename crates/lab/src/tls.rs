@@ -1,8 +1,8 @@
 //! Provides both ends of TLS for tests: a client with an exact offer that reports the result, and a
 //! TLS layer for origins.
 //!
-//! Uses rustls with blocking sockets, never the code of the product. For what rustls does not
-//! support (old versions, odd ciphers) a test uses the `openssl` program.
+//! The module uses rustls with blocking sockets, never the code of the product. For what rustls
+//! does not support (old versions, odd ciphers) a test uses the `openssl` program.
 
 use crate::Failure;
 use crate::http::{BufferedConnection, Carrier, HttpResponse};
@@ -58,8 +58,8 @@ impl Versions {
     }
 }
 
-/// A client's offer. By default it trusts every certificate, sends no server name, and resumes
-/// nothing.
+/// Offer of a TLS client. By default the client trusts every certificate, sends no server name, and
+/// resumes no session.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TlsOffer<'a> {
     /// Server name to request; None: no SNI.
@@ -76,11 +76,11 @@ pub struct TlsOffer<'a> {
     pub identity: Option<&'a Issued>,
     /// Keep sessions, and resume them with the next connection.
     pub resume: bool,
-    /// Request early data with sessions that allow it.
+    /// Send early data in sessions that allow it.
     pub early_data: bool,
 }
 
-/// A server's requirements. By default it requests no client certificate.
+/// Requirements of a TLS server. By default the server requests no client certificate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terms<'a> {
     /// CAs for client certificates; empty: no certificate is requested.
@@ -105,7 +105,7 @@ pub struct Negotiated {
     pub alpn: Option<String>,
     /// Server name that the client requested; only known to a server.
     pub sni: Option<String>,
-    /// An earlier session was resumed.
+    /// The handshake resumed an earlier session.
     pub resumed: bool,
     pub early_data: bool,
     /// Certificates of the other side, its own first.
@@ -226,7 +226,7 @@ impl TlsClient {
         let connection = ClientConnection::new(self.config.clone(), self.name.clone());
         let mut stream = StreamOwned::new(connection.map_err(TlsFailure::Tls)?, stream);
         if let Some(mut writer) = stream.conn.early_data() {
-            // Writes as much as the session allows; the caller sees the rest.
+            // Writes as much early data as the session allows, and ignores the rest.
             let _ = writer.write(early);
         }
         handshake(&mut stream.conn, &mut stream.sock)?;
@@ -392,8 +392,8 @@ fn handshake<S: SideData>(
     Ok(())
 }
 
-/// Waits for the other side's end: closing a socket with unread data would discard the alert that
-/// was sent before.
+/// Ends the write side, then reads until the other side closes: closing a socket with unread data
+/// would discard the alert that was sent before.
 fn drain(stream: &mut TcpStream) {
     let _ = stream.shutdown(Shutdown::Write);
     let _ = stream.set_read_timeout(Some(DEFAULT_TIMEOUT));
@@ -470,7 +470,8 @@ fn tls(doing: &'static str) -> impl FnOnce(Error) -> LabError {
     }
 }
 
-/// Stores the OCSP response of the server, and trusts the certificate if no CAs are set.
+/// Certificate verifier of a test client: stores the OCSP response of the server, and accepts every
+/// certificate if no CAs are set.
 #[derive(Debug)]
 struct Witness {
     provider: Arc<CryptoProvider>,

@@ -1,8 +1,8 @@
-//! Polls an address continuously as a client, and runs a responder there that reports the name of
-//! its machine.
+//! Polls an address continuously as a client, evaluates gaps and changes of the responding machine,
+//! and runs a responder at an address that sends the name of its machine.
 //!
-//! Opens a new connection at a fixed pace, whether the previous ones have ended or not, so that a
-//! gap is measured with its real length. The watcher runs on its own thread inside its host, with
+//! The watcher opens a new connection at a fixed pace, whether the previous ones have ended or not,
+//! so that a gap is measured with its real length. It runs on its own thread inside its host, with
 //! priority over ordinary processes if permitted, so that a busy machine causes no gap. The watcher
 //! can also query a web server that returns the name of its machine in the last line of its
 //! response.
@@ -40,8 +40,8 @@ const ANSWER_BYTES_MAX: usize = 4096;
 /// Maximum time until the thread notices the end.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
-/// A server that sends its name on every connection, and closes it. For two machines that share an
-/// address: started on both, on any address (`0.0.0.0:PORT`, `[::]:PORT`), it shows which of them
+/// Server that sends its name on every connection, and closes it. Started on two machines that
+/// share an address, on any address (`0.0.0.0:PORT`, `[::]:PORT`), it shows which of them
 /// responded.
 #[derive(Debug)]
 pub struct Answerer {
@@ -164,7 +164,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Watcher {
-    /// Polls an address from a place.
+    /// Starts to poll an address from a host of the lab or from this machine.
     pub fn start(
         place: impl Into<Location>,
         address: SocketAddr,
@@ -213,7 +213,7 @@ impl Watcher {
                 .run(&stopped);
             });
         });
-        // Fails if the channel was closed, because the thread could not enter the host.
+        // Returns an error if the thread could not enter the host, which closes the channel.
         enters
             .recv()
             .map_err(|_| LabError::io("watch", address)(std::io::ErrorKind::NotFound.into()))?;
@@ -294,7 +294,7 @@ impl WatcherResults {
             .count()
     }
 
-    /// Returns the longest time between two responses; zero with fewer than two.
+    /// Returns the longest time between two consecutive responses; zero with fewer than two.
     pub fn longest_gap(&self) -> Duration {
         let answers = self.polls.iter().filter(|look| look.outcome.is_ok());
         let times: Vec<Duration> = answers.map(|look| look.ended).collect();
@@ -476,7 +476,8 @@ impl Eye<'_> {
     }
 }
 
-/// Starts a connection. When it is closed, nothing remains: no port waits.
+/// Starts a connection without waiting for it. The socket is reset when it is closed, so that no
+/// port stays in use.
 fn connecting(address: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
@@ -492,7 +493,8 @@ fn connecting(address: SocketAddr) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Returns whether a name or the end has arrived; None: not yet.
+/// Sends the request when the socket is connected, and receives available bytes. Returns None while
+/// the response is incomplete, otherwise success or the reason why there is none.
 fn read_name(way: &mut UnderWay, request: &[u8]) -> Option<Result<(), Miss>> {
     if !way.is_request_sent {
         match send(&way.socket, request, SendFlags::NOSIGNAL) {
@@ -598,7 +600,7 @@ mod tests {
         assert!(watcher.wait_for(Some("alpha"), 20, SOON));
         at_a.remove_address("10.9.0.1/24").unwrap();
         at_b.address("10.9.0.1/24").unwrap();
-        // The client resolves the address again when it does not respond.
+        // Flushes the client's neighbours, so that it resolves the moved address at once.
         client.ip(&["neighbour", "flush", "all"]).unwrap();
         assert!(watcher.wait_for(Some("beta"), 20, SOON));
         let seen = watcher.stop();

@@ -1,4 +1,5 @@
-//! Detects whether a test with timeouts was disturbed by other load on the machine.
+//! Runs tests with timeouts again if other load on the machine disturbed them: measures how long
+//! the threads of the process were ready but did not run.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Maximum wait of this process for a processor with which a failure counts.
+/// Wait of this process for a processor above which a failed test was disturbed.
 const DISTURBED: Duration = Duration::from_millis(15);
 /// Interval between two samples of the threads.
 const LOOK: Duration = Duration::from_millis(5);
@@ -16,8 +17,9 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Name of the measuring thread, [`Witness`].
 pub const WITNESS: &str = "witness";
 
-/// Runs a time-dependent test up to `tries` times. A failure counts, except if this process waited
-/// for a processor meanwhile, or the whole machine stood still: then the test runs again.
+/// Runs a time-dependent test, and propagates its failure. A failed test runs again, at most
+/// `tries` times in total, if this process waited for a processor meanwhile or the whole machine
+/// stood still.
 pub fn undisturbed(tries: u32, test: impl Fn()) {
     for tried in 1.. {
         let witness = Witness::start();
@@ -33,7 +35,7 @@ pub fn undisturbed(tries: u32, test: impl Fn()) {
     }
 }
 
-/// A thread that sums up how long this process was ready but did not run.
+/// Thread that sums up how long all threads of this process were ready but did not run.
 #[derive(Debug)]
 pub struct Witness {
     stop: Arc<AtomicBool>,
@@ -73,7 +75,7 @@ impl Witness {
         }
     }
 
-    /// Returns how long the process was disturbed.
+    /// Stops the thread, and returns how long the process was disturbed.
     pub fn stop_and_measure(self) -> Duration {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread {
@@ -83,7 +85,7 @@ impl Witness {
     }
 }
 
-/// Returns how long each thread was ready but did not run so far, in nanoseconds.
+/// Returns the nanoseconds for which each thread of the process has been ready but did not run.
 fn delays() -> HashMap<PathBuf, u64> {
     let delay = |thread: PathBuf| {
         let text = std::fs::read_to_string(thread.join("schedstat")).ok()?;

@@ -1,5 +1,5 @@
-//! Stores the contents of a disk: what would survive a power failure, and what was written since
-//! the last flush.
+//! Stores the contents of one file of a simulated disk: the sectors that would survive a power
+//! failure, and those that were written since the last flush.
 
 use namespace::Random;
 use std::collections::{BTreeMap, HashMap};
@@ -9,7 +9,7 @@ pub(super) const SECTOR: usize = 512;
 
 type Sector = Box<[u8; SECTOR]>;
 
-/// Contents of a file, of which a power cut keeps only flushed sectors.
+/// Contents of a file. A power failure keeps all flushed sectors, and some of the others.
 #[derive(Debug, Default)]
 pub(super) struct FileContent {
     pub(super) length: u64,
@@ -80,8 +80,8 @@ impl FileContent {
     /// Simulates a power failure: each sector that was not flushed may be kept or lost, because a
     /// disk writes in any order.
     pub(super) fn lose_power(&mut self, random: &mut Random) {
-        // Chooses a chance, so that sometimes nearly everything is kept, and sometimes nearly
-        // nothing.
+        // Chooses the chance once, so that sometimes nearly everything is kept, and sometimes
+        // nearly nothing.
         let chance = random.below(101);
         for (index, sector) in std::mem::take(&mut self.fresh) {
             if random.percent(chance) {

@@ -1,8 +1,8 @@
 //! Mounts a disk that fails when a test wants it to: a FUSE file system with files in one directory
-//! and their bytes in memory.
+//! and their bytes in memory, served by a thread.
 //!
-//! Tracks what was flushed, so that the disk can lose everything else, as a power failure does.
-//! Killing a process loses nothing, because its writes are in the kernel's memory.
+//! The disk knows which data was flushed, so that it can lose other data, as a power failure does.
+//! Killing a process loses nothing, because its writes are in the memory of the disk.
 
 mod content;
 mod protocol;
@@ -42,8 +42,8 @@ pub struct Trouble {
     pub lies: bool,
 }
 
-/// A disk of its own; requires root. When it is dropped, it disappears, and waiting operations
-/// fail.
+/// Mounted disk with faults, which requires root. Dropping it unmounts the disk; waiting operations
+/// continue first.
 #[derive(Debug)]
 pub struct UnreliableDisk {
     scratch: ScratchDirectory,
@@ -75,9 +75,10 @@ struct FileSystemState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Power {
     On,
-    /// Power is cut: operations hang, and the content no longer changes.
+    /// The power was cut: operations hang, and no content changes.
     Cut,
-    /// After a power cut: all operations fail, since only killed processes still wait.
+    /// After [`UnreliableDisk::release`]: all operations fail, since only killed processes still
+    /// wait.
     Gone,
 }
 
@@ -153,14 +154,14 @@ impl UnreliableDisk {
         self.shared.lock().stalled.len()
     }
 
-    /// Cuts the power: from now on operations hang and nothing changes. The test must then kill all
-    /// processes that use the disk, and call [`UnreliableDisk::release`].
+    /// Cuts the power: from now on operations hang and no content changes. The test must then kill
+    /// all processes that use the disk, and call [`UnreliableDisk::release`] until it returns true.
     pub fn cut_power(&self) {
         self.shared.lock().power = Power::Cut;
     }
 
-    /// Lets killed processes end, by failing their operations. Returns whether no file is open any
-    /// longer.
+    /// Fails all waiting and further operations, so that killed processes can end. Returns true if
+    /// no file is open any longer.
     pub fn release(&self) -> bool {
         let mut state = self.shared.lock();
         state.power = Power::Gone;
@@ -219,7 +220,7 @@ impl FuseConnection {
                 Ok(count) => count,
                 Err(error) if protocol::is_over(&error) => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                // Continues, because the request was interrupted.
+                // Continues after other errors: the request was interrupted.
                 Err(_) => continue,
             };
             if let Some(request) = Request::parse(&bytes[..count]) {
@@ -340,7 +341,7 @@ impl FileSystemState {
         self.files.get_mut(&node).ok_or(Errno::STALE)
     }
 
-    /// Fails if the range includes a bad sector.
+    /// Fails if the range includes the bad sector of [`Trouble::sector`].
     fn sound(&mut self, node: u64, offset: u64, length: u64) -> Result<(), Errno> {
         let Some((ending, sector)) = self.trouble.sector else {
             return Ok(());
@@ -364,7 +365,7 @@ impl FileSystemState {
         Ok(FuseReply(content.read(offset, count as usize)))
     }
 
-    /// Returns the error of a write, if there is one.
+    /// Returns an error if a fault affects a write to the range.
     fn writable(&mut self, node: u64, offset: u64, length: u64) -> Result<(), Errno> {
         match &self.trouble {
             trouble if trouble.writes => Err(Errno::IO),
@@ -459,7 +460,7 @@ mod tests {
         assert_eq!(names, ["b"]);
         fs::remove_file(disk.path().join("b")).unwrap();
         assert!(!disk.path().join("b").exists());
-        // Direct I/O, as volumes use it.
+        // Switches to direct I/O, as volumes use it.
         fcntl_setfl(&file, OFlags::DIRECT | OFlags::RDWR).unwrap();
     }
 

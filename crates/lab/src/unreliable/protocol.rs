@@ -144,7 +144,7 @@ impl FuseReply {
         reply.zeroes(3 * 4).word(4096).zeroes(4)
     }
 
-    /// Returns the reply to `GETATTR`; the kernel asks each time.
+    /// Returns the reply to `GETATTR`, which the kernel must not cache.
     pub(super) fn attr(node: u64, length: u64) -> FuseReply {
         FuseReply::default().zeroes(16).attributes(node, length)
     }
@@ -155,8 +155,8 @@ impl FuseReply {
         reply.attributes(node, length)
     }
 
-    /// Appends what follows for an open file: it bypasses the page cache of the kernel, which would
-    /// survive a loss of power.
+    /// Appends the fields for an open file. Their flag bypasses the page cache of the kernel, which
+    /// would survive a simulated power failure.
     pub(super) fn opened(self) -> FuseReply {
         self.long(0).word(1).zeroes(4)
     }
@@ -209,7 +209,7 @@ pub(super) fn encode(unique: u64, outcome: Result<FuseReply, rustix::io::Errno>)
     bytes
 }
 
-/// Returns whether the file system has been unmounted.
+/// Returns whether an error means that the file system was unmounted.
 pub(super) fn is_over(error: &io::Error) -> bool {
     rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::NODEV)
 }

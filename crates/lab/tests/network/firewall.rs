@@ -1,4 +1,4 @@
-//! Tests the blocks of packets at a host.
+//! Tests that a filter at a host blocks exactly the selected packets until it is removed.
 
 use lab::{Echo, Lab, PacketFilter, TransportProtocol};
 use std::net::SocketAddr;

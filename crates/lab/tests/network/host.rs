@@ -1,4 +1,4 @@
-//! Tests the power of a host.
+//! Tests that a host without power ends its processes and returns with its configuration.
 
 use lab::{Answerer, Lab, eventually};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Tests cables and switches between hosts.
+//! Tests cables and switches between hosts: cut and silent cables, routes, and unplugged hosts.
 
 use lab::{Echo, Lab, eventually, exchange};
 use std::net::SocketAddr;

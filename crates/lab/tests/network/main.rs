@@ -1,4 +1,5 @@
-//! Tests networks of namespaces, as servers and clients in their hosts see them.
+//! Tests networks of namespaces with the servers and clients of `lab` in their hosts: links,
+//! partitions, impaired cables, blocked packets and power.
 
 mod firewall;
 mod host;

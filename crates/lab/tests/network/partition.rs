@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 const LATEST: Duration = Duration::from_secs(10);
-/// Timeout for hosts that cannot be reached.
+/// Timeout of a connection that is expected to fail.
 const VAIN: Duration = Duration::from_millis(400);
 
 /// Starts an echo on each host.

@@ -1,4 +1,4 @@
-//! Tests cables that impair the traffic.
+//! Tests cables that impair traffic: silence, one direction, loss, duplicates, order and delay.
 
 use lab::{Echo, ImpairedCable, Lab, LabHost, Weather, eventually, exchange};
 use std::net::UdpSocket;
@@ -89,7 +89,7 @@ fn storm_loses_duplicates_and_reorders_as_configured() {
         ..Weather::FINE
     });
     let before = wire.counters();
-    // Few enough for the receiver's buffer, since they are read afterwards.
+    // Sends so few messages that the receiver's buffer holds them until they are read.
     let sent = 200_u32;
     for number in 1..=sent {
         from.send_to(&number.to_be_bytes(), address).unwrap();
