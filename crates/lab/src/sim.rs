@@ -101,7 +101,7 @@ impl Disk {
     }
 }
 
-/// Faults of a network. One of so many messages is affected by each kind; 0 disables it.
+/// Faults of a network, each as a number N: on average one of N messages is affected.
 #[derive(Clone, Copy, Debug)]
 pub struct Faults {
     pub lost: u64,

@@ -1,11 +1,11 @@
-//! Removes what a laboratory left: its namespaces with all that runs in them, its directories, and
-//! what is mounted there.
+//! Removes what a laboratory (the hosts of one `Lab`) left behind: its namespaces with all
+//! processes in them, its directories, and what is mounted there.
 //!
-//! Works on three levels. A laboratory that is dropped, also by a panic, removes its own objects. A
-//! small guard process waits for the end of this process, whatever the cause (Ctrl-C, SIGKILL), and
-//! removes what is left. If the guard is killed, too, the next laboratory or [`clean`] does it.
-//! Names contain the ID of the process that they belong to; objects of a live process are never
-//! touched.
+//! Three levels work together. A laboratory that is dropped, also by a panic, removes its own
+//! objects. A small guard process waits for the end of this process, whatever the cause (Ctrl-C,
+//! SIGKILL), and removes what is left. If the guard is killed, too, the next laboratory or
+//! [`clean`] does it. Names contain the ID of the process that they belong to; objects of a live
+//! process are never touched.
 
 use crate::name::{NAMESPACES, PREFIX};
 use crate::process::run_words;
@@ -24,16 +24,16 @@ use std::sync::Once;
 /// be starting others.
 const ROUNDS_MAX: usize = 20;
 
-/// An object that was removed.
+/// Object of a dead process that [`clean`] removed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Removed {
-    /// A host or a switch: the name of its namespace.
+    /// Namespace of a host or a switch, by its name.
     Host(String),
     Directory(PathBuf),
 }
 
-/// Removes what laboratories of dead processes left, and returns a list. Objects that cannot be
-/// removed are not listed.
+/// Removes namespaces and directories that laboratories of dead processes left, and returns those
+/// that no longer exist.
 pub fn clean() -> Vec<Removed> {
     let mut removed = Vec::new();
     for name in stale(Path::new(NAMESPACES)) {
@@ -70,8 +70,8 @@ fn is_stale(name: &str) -> bool {
     pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
 }
 
-/// Kills processes with a file of this directory among their arguments. A process that left the
-/// namespace in which it was started, as QEMU does, is in no namespace of the laboratory.
+/// Kills all other processes with the path of a file below this directory among their arguments.
+/// Such a process may have left the namespace in which it was started, as QEMU does.
 fn kill_all_that_name(directory: &Path) {
     let inside = [directory.as_os_str().as_bytes(), b"/"].concat();
     let own = rustix::process::getpid();
@@ -130,7 +130,8 @@ pub(crate) fn remove_host(namespace: &str) {
     let _ = run_words(&["ip", "netns", "delete", namespace]);
 }
 
-/// Cleans once per process, and starts the guard that cleans after it.
+/// Cleans up after dead processes, and starts the guard of this process. Only the first call in a
+/// process does that.
 pub(crate) fn prepare() {
     static PREPARED: Once = Once::new();
     PREPARED.call_once(|| {
@@ -141,8 +142,9 @@ pub(crate) fn prepare() {
     });
 }
 
-/// Script of the guard: it waits until the pipe is closed by the end of the other side, and then
-/// removes what contains that process's id.
+/// Shell script of the guard, which waits until the other end of its standard input is closed by
+/// the end of the guarded process, and then removes the namespaces, directories and processes whose
+/// names contain that process's ID.
 const GUARD: &str = r#"
 read -r never
 for at in "$2/$1-"*; do
@@ -237,7 +239,7 @@ mod tests {
             command.arg0(path).arg("600").spawn().unwrap()
         };
         let (mut inside, mut outside) = (waits(&file), waits(Path::new("elsewhere")));
-        // The program is started before its arguments are visible.
+        // Waits until the arguments of the started program are visible.
         let arguments = format!("/proc/{}/cmdline", inside.id());
         let shows = || fs::read(&arguments).is_ok_and(|bytes| !bytes.is_empty());
         assert!(eventually(SOON, shows));
@@ -249,7 +251,7 @@ mod tests {
         outside.wait().unwrap();
     }
 
-    /// Not a test by itself: the next test runs and kills it.
+    /// Runs as a separate process, which the next test starts and kills.
     #[test]
     #[ignore = "run by the test of the guard, in a process of its own"]
     fn a_laboratory_that_waits_to_be_killed() {

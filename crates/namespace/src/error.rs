@@ -1,4 +1,4 @@
-//! Defines the errors while a laboratory is set up.
+//! Defines the errors of setting up a laboratory and of its faults.
 
 use crate::exit::Exit;
 use crate::name::MAX_NAME_BYTES;
@@ -60,7 +60,7 @@ pub enum LabError {
 }
 
 impl LabError {
-    /// Converts an error of the system; `doing` and `on` say which action failed.
+    /// Returns a function that converts a system error. `doing` and `on` name the failed action.
     pub fn io(doing: &'static str, on: impl fmt::Display) -> impl FnOnce(io::Error) -> Self {
         let on = on.to_string();
         move |source| LabError::Io { doing, on, source }

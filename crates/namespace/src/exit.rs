@@ -1,4 +1,4 @@
-//! Formats the exit status of a process.
+//! Defines how a process ended, by exit status or signal, and formats that for messages.
 
 use std::fmt;
 

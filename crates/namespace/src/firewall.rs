@@ -1,5 +1,5 @@
-//! Injects faults by rules that make packets disappear. Each block is a separate table in its
-//! host's nftables, so that lifting one never affects another.
+//! Injects faults by rules of nftables that drop packets at a host. Each block is a separate table,
+//! so that lifting one never affects another.
 
 use crate::error::LabError;
 use crate::host::LabHost;
@@ -44,7 +44,8 @@ impl PacketFilter {
         self
     }
 
-    /// Returns the rule; `side` is the word for the remote end's address.
+    /// Returns the rules of one chain. `side` is `saddr` or `daddr`, whichever is the remote
+    /// address there.
     fn rule(&self, side: &str) -> String {
         let mut rule = String::new();
         if let Some(address) = self.remote {

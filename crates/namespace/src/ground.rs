@@ -1,10 +1,11 @@
-//! Holds the state that the parts of a laboratory share: the active faults and the list of cables.
+//! Holds the state that the hosts, switches and cables of a laboratory share: the active faults and
+//! the list of cables.
 
 use crate::fault::Faults;
 use crate::relay::Relayed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Connections between hosts, by the names of namespaces and interfaces.
+/// Connection between hosts, by the names of namespaces and interfaces.
 #[derive(Debug)]
 pub(crate) enum Cable {
     Direct((String, String), (String, String)),
@@ -20,7 +21,7 @@ pub(crate) enum Cable {
     },
 }
 
-/// State that the parts of a laboratory share. Refers to no host, because every host refers to it.
+/// Shared state of a laboratory. No host is stored here, because every host refers to this state.
 #[derive(Debug, Default)]
 pub(crate) struct LabState {
     pub(crate) faults: Arc<Faults>,

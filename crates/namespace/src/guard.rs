@@ -1,5 +1,5 @@
-//! Checks whether a test can run here. A test that cannot is skipped with a visible reason; if `CI`
-//! is `true`, it fails instead.
+//! Checks whether a test can run on this machine (root, namespaces, programs). A test that cannot
+//! is skipped with a visible reason; if `CI` is `true`, it fails instead.
 
 use std::env;
 use std::fmt;
@@ -62,8 +62,10 @@ pub fn installed(program: &'static str) -> Result<(), Missing> {
     }
 }
 
-/// Reports why a test is skipped, or fails it if nothing may be skipped. For
-/// [`skip_unless_root!`](crate::skip_unless_root).
+/// Returns whether a test may run, and reports the reason if not.
+///
+/// # Panics
+/// Something is missing, and `CI` is `true`.
 pub fn may_run(test: &str, needs: Result<(), Missing>) -> bool {
     let Err(missing) = needs else { return true };
     // Removes the name of a function which the macros define in their test, to find the name of the

@@ -1,5 +1,5 @@
-//! Waits after a fault until all conditions hold in three consecutive checks, and returns when they
-//! first did. At the deadline, reports those that do not hold.
+//! Waits after a fault until all conditions are true in three consecutive checks, and returns the
+//! time until the first of these. At the deadline, returns the conditions that fail.
 
 use crate::error::LabError;
 use crate::wait::POLL;

@@ -1,5 +1,6 @@
 //! Implements hosts: each is a network namespace with its own interfaces, addresses, routes and
-//! ports. Files and processes are shared with the machine.
+//! ports, in which threads and processes run, and whose power can be cut. Files and processes are
+//! shared with the machine.
 
 use crate::clean::{kill_all_in, processes_in};
 use crate::error::LabError;
@@ -36,14 +37,14 @@ struct LabHostState {
     inode: u64,
     interfaces: AtomicU32,
     blocks: AtomicU32,
-    /// Commands for `ip` that are repeated when the host recovers from a power failure.
+    /// Commands for `ip` that are repeated when the power returns.
     repeated_commands: Mutex<Vec<Vec<String>>>,
     ground: Arc<LabState>,
 }
 
 /// Moves the calling thread into a new network namespace with its loopback up. Threads and
-/// processes that the thread starts are inside, too. So a node of a cluster does not exclude the
-/// instances of other tests.
+/// processes that the thread starts are inside, too. So an instance that claims its machine, such
+/// as a node of a cluster, does not conflict with other tests.
 ///
 /// # Panics
 /// The namespace cannot be created: otherwise the test would run on the wrong network.
@@ -70,8 +71,8 @@ impl fmt::Debug for LabHost {
 }
 
 impl LabHost {
-    /// Opens a new namespace. Its loopback is up, and IPv6 addresses are usable at once, without
-    /// duplicate address detection.
+    /// Opens an existing namespace as a host, and switches its loopback on. IPv6 addresses are
+    /// usable at once, without duplicate address detection.
     pub(crate) fn open(
         name: &str,
         namespace: String,
@@ -160,8 +161,8 @@ impl LabHost {
         LabProcess::start(command, Some(Arc::clone(&self.0.fd)))
     }
 
-    /// Runs a program inside to its end (within a bounded time) and returns its standard output.
-    /// The program must exit with code 0.
+    /// Runs a program inside the host to its end, and returns its standard output. A time limit, or
+    /// an exit code other than 0, is an error.
     pub fn run(&self, command: Command) -> Result<String, LabError> {
         process::run(command, Some(Arc::clone(&self.0.fd)))
     }

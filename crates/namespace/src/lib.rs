@@ -2,12 +2,11 @@
 //! whole network on one machine, as root. `evenkeel demo --platform` runs its cluster in one, and
 //! the crate `lab` adds peers, servers and probes for tests.
 //!
-//! Binds each resource to a value, and removes the resource when the value is dropped. A guard
-//! process, and [`mod@clean`], remove what a killed process leaves behind. The crate never touches
-//! the host's own interfaces, addresses or rules, never finds a process by its name, and bounds
-//! every wait.
+//! Each resource belongs to a value, and is removed when the value is dropped. A guard process, and
+//! [`mod@clean`], remove what a killed process leaves behind. The crate never changes the machine's
+//! own interfaces, addresses or rules, never finds a process by its name, and limits every wait.
 //!
-//! Represents each fault as a value; dropping it heals the fault.
+//! Each fault is a value; dropping it heals the fault.
 
 #![expect(
     clippy::missing_errors_doc,

@@ -1,5 +1,6 @@
-//! Creates cables and switches. A cable is a veth pair created directly inside the two namespaces;
-//! a switch is a separate namespace with a bridge in it.
+//! Creates cables and switches, and injects faults into them: cut, silent and one-way cables. A
+//! cable is a veth pair created directly inside the two namespaces; a switch is a separate
+//! namespace with a bridge in it.
 
 use crate::error::LabError;
 use crate::fault::InjectedFault;
@@ -110,9 +111,9 @@ impl Interface {
         Ok(faults.register_fault(what, move || interface.plug()))
     }
 
-    /// Drops what the interface sends; it keeps its carrier. The frames are dropped where they
-    /// leave their host, so that nothing at the other end sees them, not even a program that reads
-    /// frames before the firewall. The sender may get an error: only an
+    /// Drops the frames that the interface sends, which keeps its carrier. The frames are dropped
+    /// where they leave their host, so that nothing at the other end sees them, not even a program
+    /// that reads frames before the firewall. The sender may get an error: only an
     /// [`ImpairedCable`](crate::ImpairedCable) and a switch lose frames silently.
     pub fn mute(&self) -> Result<InjectedFault, LabError> {
         let muted = partition::mute(&self.host, &self.name)?;
@@ -190,7 +191,7 @@ impl HostLink {
         }
     }
 
-    /// Cuts the cable: neither end has a carrier.
+    /// Cuts the cable without a fault value: neither end has a carrier until [`HostLink::up`].
     pub fn down(&self) -> Result<(), LabError> {
         self.a.down()?;
         self.b.down()
@@ -257,10 +258,10 @@ impl Switch {
         });
     }
 
-    /// Drops silently in the switch what `to` sends to `from`. Only the other direction still
+    /// Drops the frames from `to` to `from` silently in the switch. The other direction still
     /// passes.
     pub fn one_way(&self, from: &LabHost, to: &LabHost) -> Result<InjectedFault, LabError> {
-        // Drops what `to` sends, because `from` still has to be received.
+        // Names the direction that is dropped: from `to` to `from`.
         let pairs = [(to.namespace(), from.namespace())];
         let cut = partition::through_switch(&self.host, &pairs)?
             .ok_or_else(|| LabError::NothingToCut(format!("{} and {}", from.name(), to.name())))?;

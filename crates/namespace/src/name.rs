@@ -2,7 +2,7 @@
 
 pub(crate) const NAMESPACES: &str = "/run/netns";
 
-/// Prefix of all names. The ID of the process follows.
+/// Prefix of the names of all namespaces and directories. The process ID follows.
 pub(crate) const PREFIX: &str = "evenkeel-lab-";
 
 pub(crate) const MAX_NAME_BYTES: usize = 64;

@@ -1,8 +1,8 @@
-//! Reads and writes raw frames by packet sockets, for the relay of a wire and for a capture. Also
-//! has the few parts of Linux that `rustix` lacks: packet addresses, interface flags, real-time
+//! Reads and writes raw frames by packet sockets, for the relay of a wire and for a capture. The
+//! module also provides what `rustix` lacks: packet addresses, interface flags, and real-time
 //! scheduling.
 //!
-//! Works on the network namespace of the calling thread.
+//! All functions work on the network namespace of the calling thread.
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ffi::CString;
@@ -18,7 +18,7 @@ pub(crate) const OFFLOAD_BYTES: usize = 10;
 /// Size of the receive buffer for bursts that arrive while the reader does not run, bytes.
 const RECEIVE_BUFFER_BYTES: libc::c_int = 8 * 1024 * 1024;
 
-/// Real-time priority: above ordinary processes, below what must never wait.
+/// Real-time priority: above ordinary processes, below most real-time ones.
 const REAL_TIME_PRIORITY: libc::c_int = 10;
 
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -54,7 +54,7 @@ pub enum Way {
     Out,
 }
 
-/// A socket that receives every frame of an interface. It never blocks.
+/// Non-blocking socket that receives every frame of an interface.
 #[derive(Debug)]
 pub struct PacketSocket(OwnedFd);
 
@@ -64,8 +64,8 @@ impl PacketSocket {
         Self::open(interface, false)
     }
 
-    /// Opens a socket that receives incoming frames and sends. Frames have [`OFFLOAD_BYTES`] in
-    /// front, so that offloaded work of the sender is still done.
+    /// Opens a socket that receives incoming frames, and sends frames. Each frame is preceded by
+    /// [`OFFLOAD_BYTES`] with the sender's open work on checksums and segments.
     pub(crate) fn to_forward(interface: &str) -> io::Result<Self> {
         Self::open(interface, true)
     }
@@ -115,7 +115,8 @@ impl PacketSocket {
         Ok(PacketSocket(socket))
     }
 
-    /// Reads the next frame: its length and direction. `WouldBlock` if there is none.
+    /// Reads the next frame into the buffer, and returns its length and direction. Returns
+    /// `WouldBlock` if there is none.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Way)> {
         // SAFETY: all zero is a valid address of that kind.
         let mut from: libc::sockaddr_ll = unsafe { zeroed() };
@@ -173,8 +174,8 @@ pub(crate) fn interfaces() -> io::Result<Vec<String>> {
     Ok(names.filter(|name| name != "lo").collect())
 }
 
-/// Switches interfaces on or off without starting a program: there are microseconds between the
-/// first and the last.
+/// Switches interfaces on or off by system calls, so that only microseconds pass between the first
+/// and the last.
 pub(crate) fn switch(interfaces: &[String], on: bool) -> io::Result<()> {
     let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
     // SAFETY: takes no pointer; the descriptor is owned by nobody else.

@@ -1,8 +1,8 @@
-//! Injects faults between groups: finds the ways from one group to another, and closes each without
-//! the loss of a carrier.
+//! Partitions hosts: finds the ways between hosts of different groups, and closes each so that no
+//! interface loses its carrier.
 //!
-//! Closes a way through a switch in the switch, and a wire by its relay. Frames of a direct cable
-//! are dropped where they leave their host.
+//! A way through a switch is closed in the switch, and a wire by its relay. Frames of a direct
+//! cable are dropped where they leave their host.
 
 use crate::error::LabError;
 use crate::fault::InjectedFault;
@@ -13,7 +13,7 @@ use crate::relay::Relayed;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// A closed way, and how it is opened again.
+/// Closed way between hosts, with the means to open it again.
 #[derive(Debug)]
 pub(crate) enum Closed {
     Table {
@@ -54,8 +54,8 @@ pub(crate) fn mute(host: &LabHost, interface: &str) -> Result<Closed, LabError> 
     })
 }
 
-/// Drops in a switch what the first host of each pair sends to the second. None if the switch
-/// connects none of them.
+/// Drops in a switch the frames from the first host of each pair to the second. Returns None if no
+/// pair is connected to the switch.
 pub(crate) fn through_switch(
     switch: &LabHost,
     pairs: &[(&str, &str)],
@@ -158,7 +158,7 @@ pub(crate) fn cut(
 struct Reopen(Vec<Closed>);
 
 impl Reopen {
-    /// Opens all closed cables even if one fails; returns the first error.
+    /// Opens all closed ways even if one fails, and returns the first error.
     fn lift(mut self) -> Result<(), LabError> {
         let results: Vec<_> = self.0.drain(..).map(Closed::lift).collect();
         results.into_iter().collect()

@@ -1,8 +1,9 @@
-//! Runs child processes that end with their value, even if the test is killed.
+//! Runs child processes that end with their value, even if the test is killed; signals, suspends
+//! and kills them with all their descendants.
 //!
-//! Starts each process as the leader of its own process group, so that workers that it forked end
-//! with it. The process is not reaped before the end, so that its ID and that of its group cannot
-//! be reused before it is signalled.
+//! Each process is the leader of its own process group, so that workers that it forked end with it.
+//! The process is not reaped before the end, so that its ID and that of its group cannot be reused
+//! before it is signalled.
 
 use crate::error::LabError;
 use crate::exit::Exit;
@@ -47,8 +48,8 @@ pub struct LabProcess {
     leaves_group: bool,
 }
 
-/// Makes a program start with default handlers of the terminal signals, and with none blocked. A
-/// shell in the background ignores some of them, and ignored or blocked signals stay so over an
+/// Makes the command start with default handlers of INT, QUIT and HUP, and with no signal blocked.
+/// A shell in the background ignores some of them, and ignored or blocked signals stay so over an
 /// exec.
 pub fn with_default_signals(command: &mut Command) -> &mut Command {
     let defaults = || {
@@ -135,7 +136,7 @@ impl LabProcess {
             process: self,
             pids: Vec::new(),
         };
-        // Repeats this, because processes may start others until each of them is stopped.
+        // Repeats the search, because processes may start others until each of them is stopped.
         for _ in 0..TREE_ROUNDS_MAX {
             let mut new = self.tree();
             new.retain(|pid| !frozen.pids.contains(pid));
@@ -188,8 +189,8 @@ impl LabProcess {
     }
 }
 
-/// Kills processes as if simultaneously: each is stopped first, because a process that sees another
-/// one die might clean up or restart it.
+/// Kills processes as if simultaneously: suspends all of them first, because a process that sees
+/// another one die might clean up or restart it.
 pub(crate) fn kill_at_once(pids: &[Pid]) {
     for signal in [Signal::STOP, Signal::KILL] {
         for pid in pids {
@@ -293,8 +294,8 @@ fn group_runs(group: Pid) -> bool {
     })
 }
 
-/// Moves the calling thread into a network. Makes only system calls, because it is used between
-/// fork and exec.
+/// Moves the calling thread into a network namespace. The function makes only system calls, because
+/// it is used between fork and exec.
 pub(crate) fn move_in(network: &OwnedFd) -> io::Result<()> {
     let kind = Some(LinkNameSpaceType::Network);
     Ok(move_into_link_name_space(network.as_fd(), kind)?)
@@ -364,9 +365,9 @@ thread_local! {
 
 pub(crate) type SpawnJob = (Command, SyncSender<io::Result<Child>>);
 
-/// Spawns on a thread that lives as long as this process. A child's death signal is sent when the
-/// *thread* that created it ends; from the thread of a test or of `LabHost::enter`, the child would
-/// be killed too early.
+/// Starts a child from a thread that lives as long as this process. A child's death signal is sent
+/// when the *thread* that created it ends; if a thread of a test or of `LabHost::enter` created the
+/// child, it would be killed too early.
 fn spawn(command: Command) -> io::Result<Child> {
     let spawner = begin_spawner();
     let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
@@ -455,7 +456,8 @@ mod tests {
         assert!(eventually(Duration::from_secs(5), || !runs(child) || is_zombie(child)));
     }
 
-    /// Starts a shell that starts a process in another group; returns the id of the latter.
+    /// Starts a shell that starts a process in another group, and returns the shell and the ID of
+    /// that process.
     fn with_a_runaway() -> (LabProcess, i32) {
         let mut said = output_file("test").unwrap();
         let mut command = shell("setsid sh -c 'echo $$; sleep 60 & wait' & wait");

@@ -1,6 +1,7 @@
-//! Generates random numbers for tests: a seed replays them, and the environment chooses seeds.
+//! Generates random numbers for tests, which a seed reproduces, and reads seeds from the
+//! environment.
 
-/// A source of random numbers (SplitMix64): the same ones for the same seed.
+/// Source of random numbers (SplitMix64). Equal seeds give equal numbers.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
@@ -66,7 +67,7 @@ impl Random {
         &all[self.index(all.len())]
     }
 
-    /// Returns another source that is independent of later numbers of this one.
+    /// Returns another source, whose numbers do not change with later calls of this one.
     pub fn fork(&mut self) -> Random {
         Random::new(self.next())
     }

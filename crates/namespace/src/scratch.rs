@@ -1,4 +1,4 @@
-//! Creates directories for the files of a test.
+//! Creates temporary directories for the files of a test, and removes them.
 
 use crate::clean::{clean, remove_directory};
 use crate::error::LabError;
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A separate directory that is removed when this is dropped. What a killed process left is removed
-/// by the next one.
+/// Directory of its own that is removed when this value is dropped. A directory of a killed process
+/// is removed by [`clean`], which each process calls before its first one.
 #[derive(Debug)]
 pub struct ScratchDirectory(PathBuf);
 

@@ -1,7 +1,8 @@
-//! Implements a laboratory, which creates hosts, connects them, and removes everything at the end.
+//! Implements a laboratory, which creates hosts, connects them, partitions them, and removes
+//! everything at the end.
 //!
-//! Includes the ID of this process in the names of its namespaces, so that those of a killed
-//! process can be told from live ones: see the module `clean`.
+//! The names of its namespaces contain the ID of this process, so that the module `clean` can
+//! distinguish those of a killed process.
 
 use crate::clean::{prepare, remove_host};
 use crate::error::LabError;
@@ -19,8 +20,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Hosts and their connections. When the laboratory is dropped, everything is removed, and every
-/// process that still runs in one of the hosts is killed.
+/// Laboratory: hosts and their connections. Dropping it kills every process that still runs in one
+/// of the hosts, and removes everything.
 #[derive(Debug)]
 pub struct Lab {
     prefix: String,
@@ -96,7 +97,8 @@ impl Lab {
 
     /// Cuts every cable, and every way through a switch, between hosts of different groups. The
     /// cuts are silent: no host loses its carrier. Traffic within a group, and of hosts in no
-    /// group, continues. A way through a third host is cut if that host is in a group.
+    /// group, continues. Between two groups, a way through a third host is cut if that host is in a
+    /// group.
     pub fn partition(&self, groups: &[&[&LabHost]]) -> Result<InjectedFault, LabError> {
         let hosts = self.lock().clone();
         partition::cut(&self.ground, &hosts, groups)
@@ -106,8 +108,9 @@ impl Lab {
         self.ground.faults.active_faults()
     }
 
-    /// Waits until all conditions hold at the same time and stay so after every fault was healed.
-    /// Returns how long that took, or the conditions that failed with the reasons.
+    /// Waits until all conditions are true at the same time and stay so for several checks. Every
+    /// fault must have been healed before. Returns how long that took, or an error with the failing
+    /// conditions.
     ///
     /// ```no_run
     /// # fn owners() -> Vec<&'static str> { vec![] }

@@ -10,8 +10,9 @@ pub(crate) const POLL: Duration = Duration::from_millis(5);
 const REST: u32 = 3;
 const REST_MAX: Duration = Duration::from_millis(100);
 
-/// Polls until the condition holds. Returns false if the condition does not hold after the timeout.
-/// The last check is after the timeout, so that a machine that stalls does not fail a test.
+/// Polls until the condition is true, and returns false if it is not true before the timeout. The
+/// condition is checked once more after the timeout, so that a machine that stalls does not fail a
+/// test.
 #[must_use]
 pub fn eventually(timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + timeout;
@@ -26,9 +27,9 @@ pub fn eventually(timeout: Duration, mut condition: impl FnMut() -> bool) -> boo
     condition()
 }
 
-/// Sleeps in a test of time itself: a lifetime, a load, or that something does not happen. `_why`
-/// gives the reason; for an event there is [`eventually`]. `cargo xtask tidy` refuses every other
-/// long sleep of a test.
+/// Sleeps in a test of time itself: of a lifetime, of a load, or of the absence of an event. `_why`
+/// is the reason. To wait for an event, tests use [`eventually`]; `cargo xtask tidy` refuses every
+/// other long sleep of a test.
 pub fn sleep_in_test(time: Duration, _why: &str) {
     thread::sleep(time);
 }

@@ -1,5 +1,5 @@
 //! Decides with a seed what happens to frames on the way: which are lost, late, duplicated or out
-//! of order. Uses neither a clock nor a socket, so that it can be tested by itself.
+//! of order. The module uses neither a clock nor a socket, so that it can be tested by itself.
 
 use crate::Random;
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub struct Weather {
     /// Share of lost frames, 0 to 1.
     pub loss: f64,
     pub delay: Duration,
-    /// Maximum additional delay; it does not change the order.
+    /// Maximum additional random delay. Delayed frames keep their order.
     pub jitter: Duration,
     /// Share of duplicated frames, 0 to 1.
     pub duplicate: f64,
@@ -60,7 +60,7 @@ pub(crate) enum Fate {
     Lost,
     Comes {
         after: Duration,
-        /// True if the frame stays after those that were sent before.
+        /// The frame does not overtake frames that were sent before.
         in_order: bool,
         copies: usize,
     },
@@ -75,8 +75,8 @@ impl Dice {
         Dice(Random::new(seed.wrapping_mul(2).wrapping_add(way)))
     }
 
-    /// Decides the fate of the next frame. Always draws the same number of random values, so that
-    /// one setting does not change what another decides.
+    /// Decides the fate of the next frame. Every call draws the same number of random values, so
+    /// that a setting of one effect does not change the decisions about others.
     pub(crate) fn fate(&mut self, weather: &Weather) -> Fate {
         let [lost, late, twice, overtaken] = [(); 4].map(|()| self.0.share());
         if lost < weather.loss {

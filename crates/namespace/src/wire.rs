@@ -1,6 +1,6 @@
 //! Implements a cable with weather: a relay between two hosts reads every frame and passes it on as
 //! the weather decides, or drops it. The relay runs in user space, because a kernel need not have
-//! `netem`. Cuts here are silent for both ends.
+//! `netem`. Faults of such a cable are silent: both ends keep their carrier.
 
 use crate::error::LabError;
 use crate::fault::InjectedFault;
@@ -128,15 +128,15 @@ impl ImpairedCable {
         })
     }
 
-    /// Drops all frames; both ends keep their carrier.
+    /// Drops all frames until the fault heals. Both ends keep their carrier.
     pub fn silence(&self) -> InjectedFault {
         self.shared.close_both_ways();
         self.fault(format!("silence {self}"), Relayed::open_both_ways)
     }
 
-    /// Drops all frames except those that `from` sends.
+    /// Drops all frames except those that `from` sends, until the fault heals.
     pub fn one_way(&self, from: &LabHost) -> InjectedFault {
-        // Closes the way to `from`. Way 0 leads from a to b.
+        // Closes the direction to `from`. Way 0 leads from a to b.
         let way = usize::from(from.name() == self.names.0);
         self.shared.close_way(way);
         self.fault(format!("one way {self}"), move |shared| {
@@ -312,7 +312,7 @@ impl Relay {
             let Some(Reverse(frame)) = self.under_way.pop() else {
                 return;
             };
-            // Counts frames in transit when a cable is cut as lost.
+            // Drops a frame whose way was closed while it was in transit, and counts it as lost.
             let sent = !self.shared.is_closed(frame.way)
                 && self.sockets[1 - frame.way].send(&frame.frame).is_ok();
             self.shared
