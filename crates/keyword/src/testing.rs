@@ -1,4 +1,5 @@
-//! Loads a few lines, for the tests of keyword families.
+//! Loads short configurations for the tests of keyword families, and returns results and diagnostic
+//! codes.
 
 use crate::load::{Loaded, load};
 use configuration::LoadOptions;

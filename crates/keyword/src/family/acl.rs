@@ -1,4 +1,4 @@
-//! Builds `acl` lines: named conditions of a section.
+//! Builds the named conditions of a section from `acl` lines.
 
 use super::{Args, Built, LineRow};
 use crate::family::Loader;

@@ -127,7 +127,7 @@ fn balance(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// Default RDP cookie name, which most clients send.
 const RDP_COOKIE: &str = "mstshash";
 
-/// Builds a hash algorithm from the remaining words of the line.
+/// Builds a hash algorithm, whose key `key` parses from the remaining words of the line.
 fn hashed(
     args: &mut Args<'_>,
     key: impl FnOnce(&mut Args<'_>) -> Result<HashKey, Diagnostic>,

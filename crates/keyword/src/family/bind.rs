@@ -29,7 +29,7 @@ fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let mut listener = template(word.span);
     let options = options(loader, args, &mut listener);
     let listeners = listeners(loader, word, &listener);
-    // Errors in the address and in the options are both reported.
+    // Reports an error in the address here, so that one in the options is reported as well.
     if let Err(diagnostic) = listeners {
         loader.report(diagnostic);
     }
@@ -47,8 +47,7 @@ pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut B
                 args.resume(&option);
                 built?;
             }
-            // The number of arguments of an unknown option is unknown, so the rest of the line
-            // cannot be parsed.
+            // Ends the line at an unknown option, whose number of arguments is unknown.
             KeywordLookup::NotBuilt(name, ..) => {
                 return Err(super::proxy::unsupported_word(word, name));
             }
@@ -194,7 +193,7 @@ fn not_allowed_here(word: &ConfigWord, text: &str, what: &str) -> Diagnostic {
     .label(format!("this is {what}, which is not supported here"))
 }
 
-/// Returns the address of a host name; None: name resolution is disabled.
+/// Returns the address of a host name, or None if name resolution is disabled for this load.
 fn resolve(
     loader: &mut Loader,
     word: &ConfigWord,

@@ -44,9 +44,9 @@ const IN_LISTS: &[&str] = &[
 ];
 
 enum FileSource<'s> {
-    /// The files are read while loading.
+    /// Files are read during a load of the configuration.
     Loading(&'s mut Loader),
-    /// The files were loaded already, and an operator refers to them at run time.
+    /// An operator refers to files at run time, which must be in the store already.
     Serving(&'s Store),
 }
 
@@ -282,7 +282,7 @@ fn ticket_keys(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Bui
     Ok(())
 }
 
-/// Returns the length of a ticket key; None: the line is no valid key.
+/// Returns the length of a ticket key in bytes; None if the line is no valid key.
 fn key_length(line: &[u8]) -> Option<usize> {
     use base64::Engine;
     /// Lengths for AES-128 and AES-256, each including the key name and the HMAC key.

@@ -1,4 +1,5 @@
-//! Builds `cache` sections: the size of a cache and the lifetime of its entries.
+//! Builds `cache` sections, which define the size of a cache and the lifetime of its entries, and
+//! checks the names of caches in other lines.
 
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
@@ -131,8 +132,8 @@ impl Loader {
     }
 }
 
-/// Returns the current section. If there is none, which cannot happen, the builder works on a
-/// draft that is discarded.
+/// Returns the cache of the current section, or an error outside of such a section, which the
+/// keyword table prevents.
 fn draft<'l>(loader: &'l mut Loader, args: &Args<'_>) -> Result<&'l mut CacheDraft, Diagnostic> {
     let span = args.line().span;
     loader.sections.cache.as_mut().ok_or_else(|| {

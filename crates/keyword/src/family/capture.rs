@@ -60,7 +60,7 @@ fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 fn length(args: &mut Args<'_>) -> Result<usize, Diagnostic> {
     if !args.take_if("len") {
-        // At the end of the line the missing word is reported; otherwise the surplus word.
+        // Reports the surplus word if there is one, otherwise the missing word.
         args.end()?;
         args.required("'len' and a length")?;
     }

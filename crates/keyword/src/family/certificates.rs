@@ -25,11 +25,12 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// certificate.
 const BUNDLE: &[&str] = &["ecdsa", "rsa"];
 
-/// Issuer certificates that complete chains (`issuers-chain-path`), read once.
+/// Chains of issuer certificates that complete other chains (`issuers-chain-path`). Read once per
+/// load.
 pub(crate) type IssuerChains = Vec<Vec<CertificateDer<'static>>>;
 
-/// Related files of a certificate (key, OCSP response, issuer, timestamps) that are not next to it
-/// under its name.
+/// Paths of related files of a certificate (key, OCSP response, issuer, timestamps) that a
+/// `crt-store` line names. Without a path, the file next to the certificate is used.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RelatedFiles {
     pub key: Option<PathBuf>,
@@ -68,8 +69,9 @@ impl Loader {
         self.path(&ConfigWord { bytes, span })
     }
 
-    /// Loads what a `crt` names (a file, the files of a bundle, a directory, or a certificate of a
-    /// `crt-store`) and returns the names in the store.
+    /// Loads what the argument of a `crt` names (a file, the files of a bundle, a directory, or a
+    /// certificate of a `crt-store`), and returns the names in the store. What is loaded already is
+    /// not loaded again.
     pub(crate) fn certificates(
         &mut self,
         word: &ConfigWord,
@@ -228,7 +230,7 @@ impl Loader {
         let tls = &self.config.global.tls;
         let file = match &beside.key {
             Some(file) => file.clone(),
-            // HAProxy removes no other file extension.
+            // Replaces only the extension `.crt`, as HAProxy does.
             None if tls.extra_files_without_extension
                 && path.extension().is_some_and(|ending| ending == "crt") =>
             {
@@ -299,7 +301,8 @@ impl Loader {
         }
     }
 
-    /// Completes a chain as `issuers-chain-path` and `ssl-skip-self-issued-ca` require.
+    /// Completes a chain of one certificate from `issuers-chain-path`, and removes self-issued
+    /// certificates after the first one with `ssl-skip-self-issued-ca`.
     fn complete_chain(&mut self, parts: &mut Parts, span: Span) {
         if parts.chain.len() == 1
             && let Some(directory) = self.config.global.tls.issuers_chain_path.clone()
@@ -365,7 +368,8 @@ impl Loader {
         );
     }
 
-    /// Loads all files of a directory, in the order of their names, as a list.
+    /// Loads the files of a directory, in the order of their names, as a list of the store. Files
+    /// that only accompany others, and directories in it, are skipped.
     fn certificate_directory(
         &mut self,
         name: &str,
@@ -409,7 +413,7 @@ impl Loader {
         name.starts_with(b".") || beside.iter().any(|(on, end)| *on && name.ends_with(end))
     }
 
-    /// Loads a `crt-list` and returns its name in the store.
+    /// Loads a `crt-list`, or a directory in its place, and returns its name in the store.
     pub(crate) fn certificate_list(&mut self, word: &ConfigWord) -> Result<Box<str>, Diagnostic> {
         let name: Box<str> = word.text().into();
         if self.config.certificates.has_list(&name) {

@@ -1,6 +1,6 @@
-//! Builds the lines for requests of health checks: the options that select a check (`option
-//! httpchk`, `option smtpchk`, …) and the settings of all `http-check` requests. The steps of check
-//! scripts are in separate files.
+//! Builds the lines that select the type of health checks (`option httpchk`, `option smtpchk`, …),
+//! their requests, and settings of all `http-check` requests. The steps of check scripts are in
+//! submodules.
 
 mod connect;
 mod expect;
@@ -127,7 +127,7 @@ fn httpchk(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     http_words(loader, args)
 }
 
-/// Parses `[<uri> | <method> <uri> [<version>]]`.
+/// Parses `[<uri> | <method> <uri> [<version>]]` into the request of an HTTP check.
 fn http_words(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let mut request = HttpSend {
         text: text_of(args),
@@ -155,8 +155,8 @@ fn http_words(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// Header field: name and value.
 type HeaderField<'l> = (&'l [u8], &'l [u8]);
 
-/// Returns the version and the `http-check send` line equivalent to an old form; None: the old
-/// form needs more than plain words.
+/// Returns the version, and the `http-check send` line that replaces the hidden header fields.
+/// Returns None if there is a body, no field, or a text that needs more than plain words.
 fn send_line(version: &[u8], fields: &[HeaderField<'_>], body: &[u8]) -> Option<(String, String)> {
     let plain = |bytes: &[u8]| {
         let text = std::str::from_utf8(bytes).ok()?;
@@ -179,8 +179,8 @@ fn send_line(version: &[u8], fields: &[HeaderField<'_>], body: &[u8]) -> Option<
     Some((plain(version)?, line))
 }
 
-/// Parses the old form of a request, with header fields and a body hidden at the end of the HTTP
-/// version.
+/// Parses the HTTP version of a check, at whose end old configurations hide header fields and a
+/// body, and warns of that form.
 fn hidden_fields(loader: &mut Loader, word: &ConfigWord, end: Span, request: &mut HttpSend) {
     let text = &word.bytes;
     let (version, rest) = match memchr::memmem::find(text, b"\r\n") {
@@ -221,7 +221,7 @@ fn hidden_fields(loader: &mut Loader, word: &ConfigWord, end: Span, request: &mu
 }
 
 fn smtp(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    // As in HAProxy, words that are not a greeting are ignored.
+    // Ignores words that are no greeting, as HAProxy does, with a warning.
     let greeting = match (args.next(), args.next()) {
         (Some(word), Some(domain)) if word.is("HELO") || word.is("EHLO") => {
             [&word.bytes[..], b" ", &domain.bytes].concat()

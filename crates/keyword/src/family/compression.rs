@@ -177,7 +177,7 @@ fn limit(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let range = match args.keyword {
         "maxcompcpuusage" => 0..=100,
         "tune.comp.maxlevel" | "tune.zlib.memlevel" => 1..=9,
-        // Encoders use a window of 9 bits in place of 8.
+        // Accepts a window of 8 bits, for which encoders use 9.
         "tune.zlib.windowsize" => 8..=15,
         _ => 0..=i32::MAX as u32,
     };

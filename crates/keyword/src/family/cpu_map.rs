@@ -1,4 +1,5 @@
-//! Parses `cpu-map` lines, which are applied when the threads start.
+//! Parses `cpu-map` lines into sets of threads and processors, which are applied when threads
+//! start. The parser of thread sets also serves other lines.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
@@ -19,7 +20,7 @@ fn wrong(word: &ConfigWord, text: &str, what: String) -> Diagnostic {
     .help("write `cpu-map [auto:]<group>[/<threads>] <processors> …`, as in `cpu-map 1/1-4 0-3`")
 }
 
-/// Parses `3`, `1-4` or `2-`; an open end means the highest number.
+/// Parses `3`, `1-4` or `2-` into the lowest and the highest number. An open end means `highest`.
 fn range(text: &str, lowest: u32, highest: u32) -> Option<(u32, u32)> {
     let number = |text: &str| {
         text.parse::<u32>()

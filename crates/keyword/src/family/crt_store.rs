@@ -11,7 +11,7 @@ use std::path::PathBuf;
 const FILE_BYTES_MAX: u64 = 16 << 20;
 const PLACE: &[&str] = &["crt-store"];
 const OPTIONS: &[&str] = &["alias", "crt", "issuer", "key", "ocsp", "sctl"];
-/// Further options of later versions of HAProxy.
+/// Options of `load` in later versions of HAProxy that are not supported.
 const NOT_BUILT: &[&str] = &[
     "acme",
     "bits",

@@ -76,7 +76,8 @@ fn transparent(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Creates the servers that represent `dispatch` and `transparent`, after all lines were read.
+/// Creates, after all lines were read, the servers that represent `dispatch` and `transparent`.
+/// Warns where servers or a `balance` line make such a line ineffective.
 pub(crate) fn finish(loader: &mut Loader) {
     let mut told = Vec::new();
     for proxy in &mut loader.config.proxies {
@@ -101,12 +102,13 @@ pub(crate) fn finish(loader: &mut Loader) {
         let name = if anywhere { "transparent" } else { "dispatch" };
         let alone = proxy.servers.is_empty();
         let options = ServerOptions {
-            // If the section also has servers, only streams without a server go there.
+            // Gives the server no share of the load balancing if the section has other servers:
+            // then only streams without a server go there.
             weight: u32::from(alone),
             ..proxy.default_server.clone()
         };
         if alone {
-            // Clients never share connections to such a server.
+            // Disables the reuse of server connections, since each client has its own destination.
             proxy.reuse = ReuseMode::Never;
         } else {
             proxy.dispatch_server = Some(ServerIndex(proxy.servers.len() as u32));

@@ -1,5 +1,5 @@
-//! Builds `errorfile` and `errorloc…` lines: responses to clients in place of the proxy's own ones.
-//! Files are read while loading, never later.
+//! Builds `errorfile` and `errorloc…` lines, which define responses to clients in place of the
+//! proxy's own error pages. Files are read only during the load.
 
 use super::places::ALL;
 use super::{Args, Built, LineRow};

@@ -12,7 +12,7 @@ use model::rules::draft::Section;
 use model::rules::{Condition, Format, Usage};
 use std::sync::Arc;
 
-/// Samples that rules of an application may use.
+/// Place that determines which samples rules of an application may use.
 const USAGE: Usage = Usage::BACK_HTTP_REQUEST;
 /// Maximum number of rules of one application.
 const RULES_MAX: usize = 256;
@@ -270,7 +270,7 @@ fn join(proxy: &mut Proxy, apps: &[FcgiApp], told: &mut Vec<Diagnostic>) {
         return wrong(first.span, message, help);
     }
     proxy.fcgi_app = Some(at);
-    // CONTENT_LENGTH is needed before the body.
+    // Waits for the body, whose length (CONTENT_LENGTH) is sent before it.
     proxy.options.set(ProxyOption::HttpBufferRequest, true);
     if !proxy.header_names_said {
         proxy.header_names = HeaderNames::Delete;

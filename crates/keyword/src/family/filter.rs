@@ -1,6 +1,6 @@
-//! Checks `filter` lines, which name filters of message bodies. Compression and the cache need no
-//! such line. A line may state their order, which is fixed: the cache stores what the server sent,
-//! and the client gets it compressed.
+//! Checks `filter` lines, which name filters of message bodies, and notes the names of caches in
+//! them. Compression and the cache need no such line. A line may state the order of filters, which
+//! is fixed: the cache stores what the server sent, and the client gets it compressed.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
@@ -19,7 +19,8 @@ fn filter(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a filter")?;
     match word.str() {
         "compression" | "comp-res" | "comp-req" => args.end(),
-        // The filter runs before compression and caches, as in HAProxy.
+        // Accepts this filter at any position; it runs before compression and caches, as in
+        // HAProxy.
         "fcgi-app" => {
             args.required("<name>")?;
             args.end()

@@ -44,7 +44,7 @@ fn originalto(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Parses the options of a header field that contains an address.
+/// Parses the options of a header field with an address. `can_yield` permits `if-none`.
 fn addressed(
     args: &mut Args<'_>,
     header: &[u8],
@@ -224,7 +224,7 @@ fn keep_alive(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         Some("idle") => &mut settings.idle_s,
         _ => &mut settings.interval_s,
     };
-    // Zero is the system's default, as in HAProxy.
+    // Treats zero as the system's default, as HAProxy does.
     *field = Some(number).filter(|number| *number > 0);
     Ok(())
 }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 pub(super) const THREADS_MAX: u32 = 64;
 
-/// Warns of a repeated setting of `global`; the first one is effective.
+/// Warns that a repeated setting of `global` is ignored. The caller keeps the first value.
 pub(super) fn warn_of_repetition(loader: &mut Loader, args: &Args<'_>) {
     let told = format!("'{}' already specified, this line is ignored", args.keyword);
     loader.report(
@@ -34,7 +34,7 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "quiet" => global.quiet = true,
         "zero-warning" => global.zero_warning = true,
         "set-dumpable" => global.dumpable = on,
-        // The value `default` is the same as no line: on.
+        // Treats `default strict-limits` like `strict-limits`: on.
         "strict-limits" => global.strict_limits = Some(!args.negated),
         "numa-cpu-mapping" => {
             global.numa_unmapped = args.negated;
@@ -47,7 +47,7 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 fn master_worker(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     loader.config.global.master_worker = true;
-    // The serving process is restarted when it dies, with or without this word.
+    // Ignores the word: the serving process is restarted when it dies in any case.
     if args.peek().is_some() {
         parse_choice(args, "no-exit-on-failure", &[("no-exit-on-failure", ())])?;
     }
@@ -213,7 +213,8 @@ fn close_spread(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.warn_of_surplus()
 }
 
-/// Builds `grace` of the process; HAProxy 1.x had one for each proxy.
+/// Builds `grace`, the time before a soft stop during which the process still accepts. HAProxy 1.x
+/// had one for each proxy, of which the longest is used, with a warning.
 fn grace(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
@@ -236,7 +237,7 @@ fn grace(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.warn_of_surplus()
 }
 
-/// Maximum number of requests that a thread records.
+/// Maximum of `request-history`: the number of requests that a thread records.
 const HISTORY_MAX: u32 = 65_536;
 
 fn request_history(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -320,7 +321,7 @@ fn unix_bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Default time without changes to watched files before a reload, milliseconds.
+/// Default milliseconds without further changes of watched files before a reload.
 const WATCH_DELAY_MS: u32 = 500;
 const WATCH_DELAY_MAX_MS: u32 = 10 * 60 * 1000;
 
@@ -341,7 +342,8 @@ fn watch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()?;
     let options = &loader.context.options;
     let is_cluster = !options.version.is_empty() || !options.nodes.is_empty();
-    // Serves the line in a configuration version that was accepted before this check existed.
+    // Permits the line where unresolved names are permitted: an accepted version of a cluster may
+    // contain it, since older releases did not refuse it.
     if is_cluster && !options.ignore_unresolved {
         let told = "'watch': the members of a cluster do not read changed files";
         return Err(

@@ -1,7 +1,7 @@
 //! Accepts settings of HAProxy's internals: polling, splicing, memory pools, scheduling and
-//! sharding. Clients see no effect of them in HAProxy either. Each is checked and accepted, and its
-//! documentation says why it has no effect here. A line that limits something unlimited here causes
-//! one warning.
+//! sharding. Clients see no effect of these settings in HAProxy either. Each is checked and
+//! accepted, and its documentation says why it has no effect here. A line that limits something
+//! unlimited here causes one warning.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
@@ -64,7 +64,7 @@ fn shards(_: &mut Loader, args: &mut Args<'_>) -> Built {
     word_of(args, &["by-group", "by-process", "by-thread"])
 }
 
-/// Builds settings of the HTTP client that HAProxy has for its scripts.
+/// Warns that a setting of HAProxy's internal HTTP client has no effect.
 fn no_client(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let keyword = args.keyword;
     let word = args.required("a value")?;
@@ -152,7 +152,8 @@ fn gone(_: &mut Loader, args: &mut Args<'_>) -> Built {
     args.warn_of_surplus()
 }
 
-/// Builds a memory limit that has no effect, because memory is bounded in another way.
+/// Accepts `tune.buffers.limit`, and warns that a limit has no effect: memory is bounded in another
+/// way.
 fn buffers(_: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.peek();
     let number = args.integer("a number", i64::from(i32::MIN)..=i64::from(i32::MAX))?;

@@ -77,7 +77,7 @@ impl Loader {
                     self.warn(&codes::NO_PAGE_IN_GROUP, used.span, told);
                 }
             }
-            // Each reference is resolved once.
+            // Ignores an error, which only a second resolution would cause.
             let _ = used.slot.set(Arc::clone(group));
         }
     }
@@ -95,7 +95,7 @@ fn import(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     } else {
         &statuses
     };
-    // Statuses missing in the group keep the pages of earlier lines.
+    // Imports every status: those missing in the group keep the pages of earlier lines.
     let imported = all
         .iter()
         .map(|status| (*status, ErrorPage::Group(Arc::clone(&slot))));

@@ -12,8 +12,8 @@ use model::rules::draft::Section;
 use model::rules::{RuleSet, http_rule};
 use std::net::Ipv4Addr;
 
-/// Rules appended to all other rules: the destination comes from the URL, which has to contain an
-/// address; the server sees only the path.
+/// Rules that are appended to the proxy's own `http-request` rules: the destination comes from the
+/// URL, which must contain an address; the server sees only the path.
 const RULES: &[&str] = &[
     "http-request deny deny_status 400 unless { url_ip -m found }",
     "http-request set-dst url_ip",
@@ -40,7 +40,7 @@ fn http_proxy(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Returns a generated line at the position of the line that it replaces.
+/// Returns a line with this text, whose words have the span of the line that it replaces.
 fn line(text: &str, span: Span) -> ConfigLine {
     let word = |word: &str| ConfigWord {
         bytes: word.as_bytes().to_vec(),
@@ -53,7 +53,8 @@ fn line(text: &str, span: Span) -> ConfigLine {
     }
 }
 
-/// Adds the rules to proxies with the option, after all lines were read.
+/// Adds the rules and a destination to the backends with the option that have neither servers nor
+/// `dispatch`, after all lines were read.
 pub(crate) fn finish(loader: &mut Loader) {
     let said = |proxy: &model::config::Proxy| {
         let alone = proxy.kind.is_backend() && proxy.servers.is_empty();

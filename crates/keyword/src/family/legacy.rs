@@ -9,8 +9,8 @@ use language::{ConfigLine, ConfigWord, Diagnostic, Span};
 use model::codes;
 use model::config::ProxyOption;
 
-/// Reports the warning with the current form of a keyword, which replaces the words under
-/// the span.
+/// Warns that a keyword is an old form, and suggests to replace the words of the span by the
+/// current form.
 pub(crate) fn warn(loader: &mut Loader, span: Span, old: &str, new: &str) {
     loader.report(
         Diagnostic::warning(
@@ -41,7 +41,8 @@ pub(crate) fn warn_needless(loader: &mut Loader, args: &Args<'_>, old: &str, why
 }
 
 impl Loader {
-    /// Builds `listen NAME ADDRESS`, the form of 1.x; now a separate `bind` line.
+    /// Builds the address and options after the name of a `listen` or `frontend` section, a form of
+    /// HAProxy 1.x, and warns that they belong on a separate `bind` line.
     pub(crate) fn legacy_bind(&mut self, line: &ConfigLine, word: &ConfigWord) {
         let (kind, name) = (line.words[0].text(), line.words[1].text());
         let base = line.words.iter().position(|word| word.is("from"));

@@ -1,4 +1,4 @@
-//! Builds `monitor-net` and `mode health`: connections of other load balancers, which get a
+//! Builds `monitor-net` and `mode health`: both give the connections of other load balancers a
 //! response before any data is read. HAProxy removed both; `http-request return` and `monitor-uri`
 //! replace them.
 

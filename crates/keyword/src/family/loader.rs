@@ -1,4 +1,5 @@
-//! Defines the state of a load, which the builders of keywords change.
+//! Defines the state of a load: the configuration that is being built and data that only the load
+//! needs. The builders of keywords change it.
 
 use super::{certificates, order, refused};
 use configuration::LoadOptions;
@@ -9,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
-/// State of loading, which the builders of keywords change.
+/// State of a load, which the builders of keywords change.
 #[derive(Debug)]
 pub struct Loader {
     pub(crate) draft: ConfigDraft,
@@ -25,9 +26,9 @@ pub struct Loader {
     pub(crate) sections: Sections,
     pub(crate) state_files: BTreeSet<PathBuf>,
     pub(crate) table_peers: Vec<(Box<str>, Span)>,
-    /// Names of tables in which `stick` rules store servers.
+    /// Names of tables in which `stick` rules store servers, as written.
     pub(crate) sticky_tables: Vec<Box<str>>,
-    /// A line `nbproc` requested several processes.
+    /// An `nbproc` line of HAProxy 1.x requested several processes.
     pub(crate) old_processes: bool,
     pub(crate) error_groups: super::http_errors::ErrorGroups,
     pub(crate) userlists: super::userlist::Userlists,

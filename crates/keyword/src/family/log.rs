@@ -318,7 +318,7 @@ fn unsupported_word(word: &ConfigWord, what: &str) -> Diagnostic {
     .help("use syslog over UDP or a Unix socket, or `stdout`")
 }
 
-/// Creates the ring in which lines for a TCP server are buffered.
+/// Creates an unnamed ring with one TCP server, in which the lines for that server are buffered.
 fn stream(loader: &mut Loader, word: &ConfigWord) -> Result<LogTargetAddress, Diagnostic> {
     let to = super::ring::stream_address(loader, word)?;
     let mut ring = Ring::new(&word.text(), word.span);
@@ -336,7 +336,7 @@ fn stream(loader: &mut Loader, word: &ConfigWord) -> Result<LogTargetAddress, Di
 fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress, Diagnostic> {
     let word = args.required("<address>")?;
     if let Some(name) = word.str().strip_prefix("backend@") {
-        // The ring or backend is looked up when the whole file is known.
+        // Stores the name only: the ring or backend is looked up when the whole file is known.
         return Ok(LogTargetAddress::Backend(name.into()));
     }
     let address = loader.address(word, word.str(), &Accepts::LOG, "log")?;
@@ -390,10 +390,11 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
     Ok(LogTargetAddress::Udp(SocketAddr::new(ip, port)))
 }
 
-/// Ranges of line numbers, and the number of lines after which they repeat.
+/// Ranges of line numbers, and the number of lines after which the numbers begin again.
 type LogSampleRanges = (Vec<(u32, u32)>, u32);
 
-/// Parses a sample such as `1,3-5:10`: of every ten lines the first, and the third to the fifth.
+/// Parses a sample such as `1,3-5:10`, which selects of every ten lines the first, and the third to
+/// the fifth.
 fn sample(args: &mut Args<'_>) -> Result<LogSampleRanges, Diagnostic> {
     let word = args.required("<ranges>:<size>")?;
     let wrong = |label: &str| {

@@ -1,5 +1,5 @@
-//! Builds `log-forward` sections: sockets that receive log messages, and the targets to which they
-//! are forwarded.
+//! Builds `log-forward` sections, which define sockets that receive log messages, and the targets
+//! to which the messages are forwarded.
 
 use super::log::parse_choice_index;
 use super::value::limit;
@@ -153,14 +153,16 @@ pub(super) fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 impl Loader {
     pub(crate) fn log_forward(&mut self) -> &mut LogForward {
         if self.config.log_forwards.is_empty() {
-            // Only lines of such a section come here, so the fallback is never used.
+            // Creates a section as a fallback that is never used: only lines of such a section come
+            // here.
             self.config.log_forwards.push(LogForward::default());
         }
         let last = self.config.log_forwards.len() - 1;
         &mut self.config.log_forwards[last]
     }
 
-    /// Resolves `log global` and `backlog` of sections when the whole file is known.
+    /// Applies `log global` and `backlog` of sections when the whole file is known, and warns of
+    /// sections without a listener or a target.
     pub(crate) fn finish_log_forwards(&mut self) {
         let config = &mut self.config;
         let global = &config.global.logs;

@@ -1,4 +1,5 @@
-//! Builds `log-profile` sections: which events of a stream are logged, and in which format.
+//! Builds `log-profile` sections, which define which events of a stream are logged, and in which
+//! format.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
@@ -102,12 +103,12 @@ fn on(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         let word = args.required("<fmt>")?;
         let format = Format::parse_as(loader, word, Usage::LOG, Dialect::Log)?;
         *slot = Some(Arc::new(format));
-        // The last word takes effect.
+        // Cancels an earlier `drop` of this line: the last word takes effect.
         step.dropped = false;
     }
     args.end()?;
     if let Some(section) = section(loader) {
-        // A repeated step adds to the earlier line.
+        // Merges the settings of a step with those of an earlier line about the same step.
         let known = section.steps.entry(moment).or_default();
         known.dropped = step.dropped;
         known.format = step.format.or(known.format.take());

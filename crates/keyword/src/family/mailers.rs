@@ -145,7 +145,8 @@ fn mailer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Resolves the sections named in proxies, at the end of loading.
+/// Assigns the `mailers` sections to the proxies that name them, at the end of loading. Warns of
+/// incomplete `email-alert` lines, which send no mail.
 pub(super) fn finish(loader: &mut Loader) {
     let sections: Vec<Arc<Mailers>> = std::mem::take(&mut loader.sections.mailers)
         .into_iter()

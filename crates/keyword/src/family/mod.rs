@@ -1,5 +1,6 @@
 //! Defines the keywords of the data plane, with one file for each family, and the registry that
-//! joins their tables. A row contains everything about a keyword: see [`language::keyword`].
+//! joins their tables for lookups. A row of a table has the syntax, sections, builder and
+//! documentation of a keyword: see [`language::keyword`].
 
 mod account;
 mod acl;
@@ -79,12 +80,13 @@ use model::config::{Bind, ServerOptions};
 use model::known;
 use std::sync::OnceLock;
 
-/// Builder of a line. The loader has the current section and the draft of the configuration.
+/// Function that builds a line. The loader has the current section and the draft of the
+/// configuration.
 pub type LoaderLineBuilder = fn(&mut Loader, &mut Args<'_>) -> Built;
 pub type BindBuilder = fn(&mut Loader, &mut Bind, &mut Args<'_>) -> Built;
 pub type ServerBuilder = fn(&mut Loader, &mut ServerOptions, &mut Args<'_>) -> Built;
 
-/// Keyword tables of this crate.
+/// Tables of the keywords of lines, `bind` options and `server` options.
 #[derive(Debug)]
 pub struct Registry {
     pub lines: Table<LoaderLineBuilder>,

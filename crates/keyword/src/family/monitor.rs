@@ -1,5 +1,5 @@
-//! Builds `monitor-uri` and `monitor fail`: the request by which another load balancer checks
-//! whether this frontend is available. The proxy itself responds.
+//! Builds `monitor-uri` and `monitor fail`: they define the request by which another load balancer
+//! checks whether this frontend is available, and when the proxy's own response is a failure.
 
 use super::places::{FRONT, FRONT_ONLY};
 use super::{Args, Built, LineRow};
@@ -8,7 +8,7 @@ use language::Diagnostic;
 use model::codes;
 use model::rules::{Condition, Usage};
 
-/// Parses a condition, which is required.
+/// Parses a condition, and returns an error if the line has none.
 pub(super) fn condition(
     loader: &mut Loader,
     args: &mut Args<'_>,

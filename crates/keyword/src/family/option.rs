@@ -9,7 +9,7 @@ use language::Diagnostic;
 use model::codes;
 use model::config::ProxyOption;
 
-/// Default interval of `option redispatch`: only the last retry uses another server.
+/// Default interval of `option redispatch`: only the last retry may use another server.
 pub(super) const REDISPATCH_DEFAULT: i32 = -1;
 
 /// HTTP connection modes; at most one of them is set.
@@ -19,7 +19,7 @@ const CONNECTION_MODES: [ProxyOption; 3] = [
     ProxyOption::HttpKeepAlive,
 ];
 
-/// Sets a connection mode, or clears it if that mode is set.
+/// Sets a connection mode and clears the other ones; if `on` is false, clears only this mode.
 pub(super) fn connection_mode(loader: &mut Loader, mode: ProxyOption, on: bool) {
     let options = &mut loader.proxy().options;
     if on {
@@ -205,7 +205,7 @@ flags! {
          leaves that to the kernel; the line has no effect.";
 }
 
-/// Rows of the other options.
+/// Rows of options that have more than a flag.
 pub static SPECIAL: &[LineRow] = language::rows! {
     "[no] option nolinger" ALL, nolinger, "no option nolinger",
         "Closes connections with a reset, so that the system forgets them at once. Connections with unsent data are \

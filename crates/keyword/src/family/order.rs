@@ -1,6 +1,6 @@
-//! Detects rules that do not run in the order of their lines. The rules of a proxy run family by
-//! family, regardless of the order of their lines. A line after one of a later family misleads its
-//! reader, so HAProxy warns of it.
+//! Detects rules that do not run in the order of their lines, for a warning that HAProxy gives as
+//! well. The rules of a proxy run family by family, so a line after one of a later family misleads
+//! its reader.
 
 /// Rule families in the order in which they run. A keyword of several words belongs to the family
 /// with which it begins.
@@ -16,7 +16,7 @@ const FAMILIES: &[&str] = &[
     "use-server",
 ];
 
-/// Families of which a section has lines.
+/// Set of families of which the current section has lines.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RuleOrder {
     seen: u16,

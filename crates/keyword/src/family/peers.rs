@@ -1,5 +1,5 @@
-//! Builds `peers` sections: processes that share tables with this one, and tables that belong to no
-//! proxy.
+//! Builds `peers` sections, which name processes that share tables with this one, and contain
+//! tables that belong to no proxy.
 
 use super::stick_table::table;
 use super::{Args, Built, LineRow, places, stream_tls};
@@ -66,7 +66,7 @@ pub(super) static GLOBAL: &[LineRow] = language::rows! {
          is 200.";
 };
 
-/// Parses the options of `bind` and `default-bind`, which are kept for the section.
+/// Parses the options of `bind` and `default-bind` and stores them for the listener of the section.
 fn bind_options(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let known = section(loader).tls_words.take();
     let words = stream_tls::listener_options(loader, known, args)?;
@@ -119,8 +119,8 @@ pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
     }
     let from_environment = loader.context.environment.get("HAPROXY_LOCALPEER");
     let from_environment = from_environment.map(|name| String::from_utf8_lossy(name).into_owned());
-    // If the local name differs from the host's, it comes from the command line, which
-    // takes precedence.
+    // Prefers a local name that differs from the host's: it comes from the command line, which
+    // takes precedence over `localpeer`.
     let host = String::from_utf8_lossy(model::log::hostname()).into_owned();
     let of_line = from_environment.clone().filter(|name| *name != host);
     let of_file = loader.config.global.local_peer.clone();
@@ -137,7 +137,8 @@ pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
     Section::Peers
 }
 
-/// Builds `peer` and `server`; a `server` line may leave the address of this process to `bind`.
+/// Builds `peer` and `server` lines. A `server` line (`addressed` is false) may omit the address of
+/// this process, which is then on the `bind` line.
 pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) -> Built {
     let name = args.required("<name>")?;
     let text = name.text();
@@ -227,7 +228,8 @@ pub(super) fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Builds `log` of the section: HAProxy logs connections of peers there.
+/// Accepts `log` of the section, where HAProxy logs connections of peers, and warns that it has no
+/// effect.
 pub(super) fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.rest();
     let told = "'log' of peers has no effect: their connections are not logged";
@@ -239,7 +241,8 @@ pub(super) fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 impl Loader {
-    /// Completes the peers when the whole file is known.
+    /// Reports unknown `peers` sections, and sections without this process, when the whole file is
+    /// known.
     pub(crate) fn finish_peers(&mut self) {
         for (name, span) in std::mem::take(&mut self.table_peers) {
             if !self.config.peers.iter().any(|peers| peers.name == name) {

@@ -163,7 +163,7 @@ fn mode(cookie: &mut Cookie, word: &ConfigWord, mode: CookieMode) -> Built {
     Ok(())
 }
 
-/// Parses a time in seconds; 0 means none, as in HAProxy.
+/// Parses a time and returns it in seconds. 0 means no limit, as in HAProxy.
 fn seconds(args: &mut Args<'_>, what: &str) -> Result<Option<u32>, Diagnostic> {
     if args.peek().is_none() {
         args.required(what)?;
@@ -172,7 +172,8 @@ fn seconds(args: &mut Args<'_>, what: &str) -> Result<Option<u32>, Diagnostic> {
     Ok((seconds > 0).then_some(seconds))
 }
 
-/// Refuses bytes that would end a cookie attribute or the header line.
+/// Refuses control characters and semicolons, which would end a cookie attribute or the header
+/// line.
 fn attribute_bytes(word: &ConfigWord) -> Built {
     let bad = |byte: &&u8| **byte == b';' || byte.is_ascii_control();
     match word.bytes.iter().find(bad) {
@@ -242,7 +243,7 @@ fn use_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Resolves the servers of `use-server` rules, after all lines were read.
+/// Finds the servers of `use-server` rules by name, after all lines were read.
 pub(crate) fn finish(loader: &mut Loader) {
     let mut told = Vec::new();
     for proxy in &mut loader.config.proxies {
@@ -277,7 +278,8 @@ pub(crate) fn finish(loader: &mut Loader) {
 /// Default RDP cookie of a terminal server farm.
 const RDP_COOKIE: &str = "msts";
 
-/// Returns the name in `rdp-cookie(<name>)`; None: another word.
+/// Returns the name in `rdp-cookie(<name>)`, or the default name without parentheses. Returns None
+/// for another word.
 pub(super) fn rdp_name(word: &ConfigWord, default: &str) -> Option<String> {
     let text = word.text();
     let rest = text.strip_prefix("rdp-cookie")?;
@@ -289,7 +291,7 @@ pub(super) fn rdp_name(word: &ConfigWord, default: &str) -> Option<String> {
 }
 
 fn persist(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    // The argument is part of the keyword's last word.
+    // Reads the second word of the line if it is part of the keyword, with the argument in it.
     let word = match args.keyword {
         "persist" => args.required("rdp-cookie(<name>)")?,
         _ => args.line().word(1).unwrap_or(&args.line().words[0]),

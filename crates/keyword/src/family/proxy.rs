@@ -1,5 +1,5 @@
-//! Builds the basic settings of a proxy: `mode`, `maxconn`, `retries`, names and switches.
-//! References to other proxies are resolved when all are known.
+//! Builds the basic settings of a proxy: `mode`, `maxconn`, `retries`, `default_backend`, names and
+//! switches. References to other proxies are stored by name and resolved at the end of loading.
 
 use super::places::{ALL, BACK, FRONT, PROXIES};
 use super::value::{limit, parse_choice, unknown_choice_error};
@@ -15,7 +15,8 @@ const MODES: &[&str] = &["http", "tcp", "log"];
 /// Values of `mode` that only HAProxy supports.
 const MODES_NOT_BUILT: &[&str] = &["haterm", "peers", "spop", "syslog"];
 
-/// Refuses `rhttp@` (reverse HTTP): connections that a server opens to its proxy.
+/// Refuses an address with `rhttp@` (reverse HTTP), by which servers open connections to their
+/// proxy.
 pub(super) fn not_reverse(word: &ConfigWord) -> Built {
     if !word.str().starts_with("rhttp@") {
         return Ok(());
@@ -149,7 +150,7 @@ fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         return super::ring::description(loader, args);
     }
     args.required("a text")?;
-    // HAProxy joins all words, because descriptions are often not quoted.
+    // Joins all words, as HAProxy does, because descriptions are often not quoted.
     let words = args.line().words[1..].iter().map(|w| w.text());
     let text = words.collect::<Vec<_>>().join(" ");
     args.rest();

@@ -1,4 +1,4 @@
-//! Builds `redirect` lines: rules that run after all `http-request` rules.
+//! Builds `redirect` lines, whose rules run after all `http-request` rules.
 
 use super::http_rules::not_in_unnamed_defaults;
 use super::{Args, Built, LineRow, places};

@@ -1,6 +1,6 @@
-//! Records refused lines, so that settings missing because of them are not reported again: a
-//! refused `bind` is not followed by "has no 'bind'". The decision to refuse a line is made
-//! elsewhere.
+//! Records refused lines, and lines for other nodes, so that settings missing because of them are
+//! not reported again: a refused `bind` is not followed by "has no 'bind'". The decision to refuse
+//! a line is made elsewhere.
 
 use super::Loader;
 use language::ConfigLine;
@@ -8,7 +8,7 @@ use model::config::ProxyIndex;
 use model::rules::draft::Section;
 use std::collections::HashMap;
 
-/// First words of refused lines, by section, each once.
+/// First words of refused lines and of lines for other nodes, by section, each once.
 #[derive(Debug, Default)]
 pub(crate) struct RefusedLines {
     proxies: HashMap<ProxyIndex, Vec<Box<str>>>,
@@ -65,7 +65,8 @@ impl Loader {
             .any(proxy, &["tcp-check", "http-check", "option"])
     }
 
-    /// Records a refused line. ACLs named in it count as used.
+    /// Records a refused line. ACLs named in it count as used, so that they cause no further
+    /// warning.
     pub(crate) fn refused_line(&mut self, line: &ConfigLine) {
         let skip = usize::from(matches!(line.words[0].str(), "no" | "default"));
         if let Some(word) = line.word(skip) {

@@ -1,4 +1,5 @@
-//! Builds `resolvers` sections: nameservers, and how long their responses are valid.
+//! Builds `resolvers` sections, which define nameservers and how long their responses are valid,
+//! and creates the section `default`.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
@@ -16,7 +17,7 @@ const PLACE: &[&str] = &["resolvers"];
 const PORT: u16 = 53;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const RESOLV_CONF_BYTES_MAX: u64 = 1 << 20;
-/// Maximum number of nameservers of a section: each receives every query.
+/// Maximum number of nameservers of a section: each of them receives every query.
 const SERVERS_MAX: usize = 64;
 /// Maximum number of times that a query is sent.
 const RETRIES_MAX: i64 = 100;
@@ -109,8 +110,8 @@ fn no_client(loader: &mut Loader, args: &Args<'_>) {
 /// Name of the section that exists without being written.
 pub(crate) const DEFAULT: &str = "default";
 
-/// Creates the section `default` with the nameservers of this host, and returns its
-/// index. An empty list is not an error.
+/// Creates the section `default` with the nameservers of this host, and returns its index. The list
+/// is empty if the host names none, or names are not resolved.
 pub(crate) fn make_default(loader: &mut Loader, span: Span) -> u32 {
     let mut section = Resolvers::new(DEFAULT, span);
     let path = Path::new(RESOLV_CONF);
@@ -182,7 +183,7 @@ pub(crate) fn report_empty(loader: &mut Loader) {
 }
 
 fn set(loader: &mut Loader, change: impl FnOnce(&mut Resolvers)) -> Built {
-    // Lines of this family are built only within a section.
+    // Sets nothing outside of a section, where no line of this family is built.
     if let Some(section) = loader.config.resolvers.last_mut() {
         change(section);
     }
@@ -270,7 +271,7 @@ fn servers_of(text: &str) -> Vec<IpAddr> {
 fn parse_resolv_conf(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()?;
     let span = args.keyword_span();
-    // Each machine queries its own nameservers.
+    // Leaves the file out of configuration versions: each machine queries its own nameservers.
     loader.context.outside.mark_as_local(Path::new(RESOLV_CONF));
     let read = loader
         .context
@@ -306,7 +307,7 @@ fn parse_resolv_conf(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         );
     }
     for ip in servers {
-        // A nameserver that is listed twice is queried once.
+        // Ignores a nameserver that is listed twice.
         let _ = add(
             loader,
             ip.to_string().into(),

@@ -1,5 +1,5 @@
-//! Builds `retry-on` lines: the failures after which a request is retried. The number of attempts
-//! is set by `retries`.
+//! Builds `retry-on` lines, which name the failures after which a request is retried, and
+//! `http-send-name-header`. The number of attempts is set by `retries`.
 
 use super::places::BACK;
 use super::{Args, Built, LineRow};

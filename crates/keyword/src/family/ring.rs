@@ -1,5 +1,5 @@
-//! Builds `ring` sections: a buffer in memory for log lines, and the servers to which they are
-//! sent.
+//! Builds `ring` sections, which define a buffer in memory for log lines, and the servers to which
+//! they are sent.
 
 use super::log::{FORMATS, parse_choice_index};
 use super::server::{resolve, unresolved_line};
@@ -172,7 +172,7 @@ impl Loader {
             _ => 0,
         };
         if self.config.rings.is_empty() {
-            // Only lines of a ring come here, so the fallback is never used.
+            // Creates a ring as a fallback that is never used: only lines of a ring come here.
             self.config
                 .rings
                 .push(Ring::new("", language::Span::default()));
@@ -181,7 +181,8 @@ impl Loader {
         &mut self.config.rings[at.min(last)]
     }
 
-    /// Resolves the rings of `log ring@…` lines.
+    /// Assigns the rings to the `log ring@…` lines that name them, with the format of the ring
+    /// unless the line has one.
     pub(crate) fn find_rings(&mut self) {
         let config = &mut self.config;
         let rings: Vec<Arc<Ring>> = config.rings.iter().cloned().map(Arc::new).collect();

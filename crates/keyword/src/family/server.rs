@@ -1,5 +1,6 @@
-//! Builds `server` and `default-server` lines, and completes the servers at the end of loading. The
-//! options are in `server_option`.
+//! Builds `server` and `default-server` lines and servers that operators add at run time, resolves
+//! their addresses, and completes and checks the servers at the end of loading. The options are in
+//! `server_option`.
 
 use super::{Args, Built, LineRow, ServerBuilder, registry, server_option};
 use crate::family::Loader;
@@ -70,7 +71,7 @@ pub(crate) fn added(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     describe_in(loader, args, name, one, ADDED)
 }
 
-/// Place of options in the command `add server`.
+/// Name that stands for the command `add server` where options need a section.
 const ADDED: &str = "add server";
 
 /// Options that HAProxy refuses for a server added at run time: they need state that only loading
@@ -115,7 +116,7 @@ pub(super) fn check_name(name: &ConfigWord, what: &str) -> Built {
     }
 }
 
-/// Adds the servers described by the rest of a line, one per name.
+/// Adds servers with the address and options of the rest of a line, one per name.
 pub(super) fn describe(
     loader: &mut Loader,
     args: &mut Args<'_>,
@@ -137,7 +138,7 @@ fn describe_in(
     super::proxy::not_reverse(word)?;
     let (word, datagrams) = &transport(word);
     let mut options = loader.proxy().default_server.clone();
-    // Options come first, because they decide about names without an address.
+    // Builds the options before the address, because they decide about names without an address.
     build_options(loader, &mut options, args, place);
     let (address, host) = server_address(loader, word, &options)?;
     options.datagrams = *datagrams;
@@ -161,7 +162,7 @@ fn describe_in(
     Ok(())
 }
 
-/// Returns an address without its UDP prefix, and whether the prefix was present.
+/// Returns the address word without its UDP prefix, and whether it had one.
 fn transport(word: &ConfigWord) -> (ConfigWord, bool) {
     let ways = [("udp@", ""), ("udp4@", "ipv4@"), ("udp6@", "ipv6@")];
     for (way, family) in ways {
@@ -224,7 +225,7 @@ fn build_options(
                 .label("applies to a single server only")
             }
             KeywordLookup::NotBuilt(name, _, _) => {
-                // The number of arguments is unknown, so the rest of the line cannot be parsed.
+                // Ends the line, because the number of arguments of the option is unknown.
                 args.rest();
                 Diagnostic::error(
                     &codes::NOT_BUILT,
@@ -264,7 +265,7 @@ pub(super) fn unknown_option(word: &ConfigWord, place: &'static str) -> Diagnost
     )
 }
 
-/// Address of a server, and its host name if there is one.
+/// Address of a server, and its host name if the line has one.
 type Where = (ServerAddress, Option<Box<HostName>>);
 
 pub(super) fn server_address(
@@ -307,7 +308,7 @@ pub(super) fn server_address(
                 None => return Ok((ServerAddress::Unresolved, host)),
             }
         }
-        // The server has the address to which the client connected.
+        // Uses the unspecified address for "the address to which the client connected".
         AddressHost::Any => std::net::Ipv4Addr::UNSPECIFIED.into(),
         _ => return Err(no_target(word, "this kind of address")),
     };
@@ -323,8 +324,8 @@ fn is_service(name: &str, options: &ServerOptions) -> bool {
     name.starts_with('_') && options.resolving.resolvers.is_some()
 }
 
-/// Returns the initial address of a server with a host name; None: the server starts in
-/// maintenance.
+/// Returns the initial address of a server with a host name, by the methods of `init-addr`. Returns
+/// None if there is no address yet: the server then starts in maintenance.
 fn first_address(
     loader: &mut Loader,
     word: &ConfigWord,
@@ -339,7 +340,7 @@ fn first_address(
     let mut asked = false;
     for method in methods.unwrap_or(&[InitAddress::Last, InitAddress::Libc]) {
         match method {
-            // State files are read at the end of loading.
+            // Skips the method `last`: state files are read at the end of loading.
             InitAddress::Last => {}
             InitAddress::Libc => {
                 asked = true;
@@ -393,8 +394,9 @@ pub(super) fn resolve(loader: &mut Loader, name: &str, family: Family) -> Option
     found.iter().find(fits).copied()
 }
 
-/// Returns the error for a line with a host name that does not resolve. If the load continues
-/// without names, a warning: the line has no effect until a later load finds the address.
+/// Returns the error for a line with a host name that does not resolve. If the load may continue
+/// without names, returns a warning, and records the name: the line has no effect until a later
+/// load finds the address.
 pub(super) fn unresolved_line(
     loader: &Loader,
     word: &ConfigWord,
@@ -425,7 +427,8 @@ fn unresolved(
 ) -> Result<Option<IpAddr>, Diagnostic> {
     let message = format!("'server': could not resolve address '{name}'");
     if allowed || loader.context.options.ignore_unresolved {
-        // The nameservers of a `resolvers` section are queried while the proxy runs.
+        // Records no name that has a `resolvers` section, whose nameservers are queried while the
+        // proxy runs.
         if options.resolving.resolvers.is_none() {
             record_unresolved(loader, name);
         }
@@ -451,8 +454,9 @@ fn unresolved(
     )
 }
 
-/// Checks the servers of all proxies at the end of loading: duplicate names and IDs, IDs of those
-/// without one, and checks that cannot work.
+/// Completes the servers of all proxies at the end of loading: creates check scripts and TLS
+/// connectors, resolves sections that options name, assigns IDs, and reports duplicate names and
+/// IDs and checks that cannot work.
 pub fn finish_servers(loader: &mut Loader) {
     finish_checks(loader);
     super::check::external::finish(loader);
@@ -473,7 +477,7 @@ pub fn finish_servers(loader: &mut Loader) {
                 Some(named) => &named.check,
                 None => &proxy.check,
             };
-            // Without an address, checks fail; HAProxy accepts such a server.
+            // Permits a server without an address, whose checks fail, as HAProxy does.
             let no_port = matches!(&server.address, ServerAddress::SamePort(ip, _) if !ip.is_unspecified())
                 && server.options.check_port.is_none()
                 && !matches!(&server.options.check_host, Some(ServerAddress::Inet(_)))
@@ -525,7 +529,7 @@ fn finish_checks(loader: &mut Loader) {
     loader.report_all(told);
 }
 
-/// Reports check steps that are never executed.
+/// Warns of `http-check` and `tcp-check` lines of a proxy whose checks are of another type.
 fn idle_steps(proxy: &Proxy, told: &mut Vec<Diagnostic>) {
     let http = matches!(proxy.check.kind, CheckKind::Http);
     let tcp = matches!(proxy.check.kind, CheckKind::Tcp);

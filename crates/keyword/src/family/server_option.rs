@@ -1,4 +1,5 @@
-//! Builds the options of `server` and `default-server`, with one file per topic.
+//! Joins the tables of the options of `server` and `default-server` lines, which have one file per
+//! topic, and parses values that several of them use.
 
 pub(in crate::family) mod check;
 mod connection;

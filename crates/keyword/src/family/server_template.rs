@@ -1,4 +1,4 @@
-//! Builds `server-template` lines: several servers from one line, which follow one host name.
+//! Builds `server-template` lines, each of which defines several servers that follow one host name.
 
 use super::server::{check_name, describe};
 use super::{Args, Built, LineRow, places};

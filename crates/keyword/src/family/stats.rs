@@ -1,5 +1,5 @@
-//! Builds `stats …` lines of proxies: the statistics page. Any of these lines enables it. As in
-//! HAProxy, a section with a line of its own inherits nothing about the page from `defaults`.
+//! Builds the `stats …` lines of proxies. Any of them enables the statistics page. As in HAProxy, a
+//! section with a line of its own inherits nothing about the page from `defaults`.
 
 use super::places::{ALL, PROXIES};
 use super::{Args, Built, LineRow};
@@ -187,7 +187,7 @@ fn http_request(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     refuse_users_with_rules(page, args.keyword_span())
 }
 
-/// Refuses a page with both users and rules, as HAProxy does.
+/// Refuses a page that has rules together with users or a realm, as HAProxy does.
 fn refuse_users_with_rules(page: &StatsPage, span: Span) -> Built {
     if page.http_request.is_empty() || (page.users.is_empty() && page.realm.is_none()) {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Builds `stats socket`, `stats maxconn` and `stats bind-process` of `global`: the sockets of the
-//! runtime API.
+//! Builds `stats socket`, `stats maxconn` and `stats bind-process` of `global`: they define the
+//! sockets of the runtime API and their limits.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow, bind, legacy};

@@ -38,7 +38,8 @@ fn status_codes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Applies one word: a sign and ranges.
+/// Applies one word to a set of statuses: ranges after `+` are added, after `-` removed, and
+/// without a sign replace the set.
 fn change(set: &mut StatusCodes, word: &ConfigWord) -> Built {
     let text = word.str();
     let (ranges, member) = match text.as_bytes().first() {

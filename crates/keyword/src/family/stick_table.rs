@@ -1,4 +1,5 @@
-//! Builds `stick-table` lines: the stick table of a proxy.
+//! Builds `stick-table` lines, which define the stick table of a proxy, and the tables of `peers`
+//! sections. Completes all tables at the end of loading.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
@@ -169,7 +170,8 @@ fn key(args: &mut Args<'_>) -> Result<(KeyType, u32), Diagnostic> {
     Ok((*key, length))
 }
 
-/// Parses data types such as `conn_cur,http_req_rate(10s),gpc(3)`.
+/// Parses the data types of `store`, such as `conn_cur,http_req_rate(10s),gpc(3)`, and warns of
+/// repeated ones.
 fn data(args: &mut Args<'_>, word: &ConfigWord, all: &mut Vec<(DataType, u32, u32)>) -> Built {
     let mut twice = Vec::new();
     let read = stored(args, word, all, &mut twice);
@@ -181,8 +183,8 @@ fn data(args: &mut Args<'_>, word: &ConfigWord, all: &mut Vec<(DataType, u32, u3
     read
 }
 
-/// Arrays that replace single counters, each with these counters and their names in messages, as in
-/// HAProxy.
+/// Arrays that cannot be stored together with single counters: the array, those counters, and their
+/// name in messages, as in HAProxy.
 const EXCLUSIVE: [(DataType, &[DataType], &str); 3] = [
     (DataType::Gpc, &[DataType::Gpc0, DataType::Gpc1], "gpc[0/1]"),
     (
@@ -277,8 +279,8 @@ fn split(text: &str) -> Vec<&str> {
 }
 
 impl Loader {
-    /// Completes the tables when the whole file is known: tables of `stick` rules store servers,
-    /// and keys get the types of their tables.
+    /// Completes the tables when the whole file is known: tables that `stick` rules write store
+    /// servers. Then reports keys whose type the table cannot have.
     pub(crate) fn finish_tables(&mut self) {
         for name in std::mem::take(&mut self.sticky_tables) {
             let tables = &mut self.config.tables.all;
@@ -311,7 +313,8 @@ impl Loader {
     }
 }
 
-/// Parses `table <name>`; without it, the section's own table is used.
+/// Parses `table <name>`, and returns the place of that table, or of the section's own one without
+/// these words.
 pub(super) fn named_or_own(
     loader: &mut Loader,
     args: &mut Args<'_>,

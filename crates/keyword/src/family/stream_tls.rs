@@ -1,5 +1,5 @@
-//! Builds the TLS settings of servers and listeners outside of proxies: those of `peers`, `ring`
-//! and `log-forward` sections, which support only the TLS options of `server` and `bind`.
+//! Builds the TLS settings of servers and listeners in `peers`, `ring` and `log-forward` sections,
+//! which support only the TLS options of `server` and `bind` lines.
 
 use super::server_option::tls as server_tls;
 use super::{Args, Built, bind, registry};
@@ -28,7 +28,7 @@ fn unsupported_word(word: &ConfigWord, what: &str) -> Diagnostic {
         .help("this section only supports TLS options; remove the others")
 }
 
-/// Parses one option of a server, if a word is left.
+/// Parses one TLS option of a server, if a word is left. Other options are refused.
 pub(super) fn server_option(
     loader: &mut Loader,
     tls: &mut ServerTls,
@@ -58,8 +58,8 @@ pub(super) fn server_option(
     built
 }
 
-/// Parses all options of a peer, after those of its section's earlier lines. As in HAProxy,
-/// options that do not concern TLS are checked and have no effect.
+/// Parses all options of a peer, in addition to those of earlier lines. As in HAProxy, options that
+/// do not concern TLS are checked and have no effect.
 pub(super) fn server_options(
     loader: &mut Loader,
     tls: &mut ServerTls,
@@ -89,13 +89,13 @@ pub(super) fn server_options(
     Ok(())
 }
 
-/// Returns whether an option concerns the TLS of a connection without requests.
+/// Returns whether a server option concerns TLS, and has a meaning without requests and checks.
 fn is_tls(name: &str) -> bool {
     let known = server_tls::OPTIONS.iter().any(|row| row.name() == name);
     known && !OF_TRAFFIC.contains(&name)
 }
 
-/// Parses the options of a listener, after those of `default-bind`.
+/// Parses the options of a listener, in addition to those of `default-bind`.
 pub(super) fn listener_options(
     loader: &mut Loader,
     tls: Option<Arc<BindTls>>,
@@ -113,7 +113,7 @@ pub(super) fn listener_options(
     }
 }
 
-/// Returns an option that is valid for a listener of a proxy and not for this one.
+/// Returns the name of a given option that only a listener of a proxy may have.
 fn find_proxy_only_option(listener: &Bind) -> Option<&'static str> {
     let said = [
         (listener.preface.proxy, "accept-proxy"),
@@ -142,7 +142,7 @@ mod tests {
     use crate::testing::load_text;
     use lab::pki::{self, Leaf};
 
-    /// A file with a certificate, as long as the test runs.
+    /// File with a certificate, removed on drop.
     struct Pem(std::path::PathBuf);
 
     impl Pem {
@@ -189,7 +189,7 @@ mod tests {
             .iter()
             .map(|peer| peer.tls.for_traffic().is_some())
             .collect();
-        // The local one is not reached by itself.
+        // The process does not connect to itself, so the local peer has no TLS.
         assert_eq!(reached, [false, true, false]);
         let server = &config.rings[0].servers[0];
         assert!(server.tls.0.is_some() && server.counted);

@@ -1,4 +1,4 @@
-//! Builds `use_backend` lines: rules that assign a stream to a backend.
+//! Builds `use_backend` lines, whose rules assign a stream to a backend.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;

@@ -1,5 +1,5 @@
-//! Builds `timeout …` of proxies, and the old names of three timeouts. Each line sets one field of
-//! [`Timeouts`]; 0 is the same as none, as in HAProxy.
+//! Builds the `timeout …` lines of proxies, and the old names of three timeouts, and finds missing
+//! timeouts. Each line sets one field of [`Timeouts`]; 0 is the same as none, as in HAProxy.
 
 use super::places::{ALL, BACK, FRONT};
 use super::{Args, Built, LineRow};
@@ -9,7 +9,7 @@ use language::{Diagnostic, Span};
 use model::codes;
 use model::config::Timeouts;
 
-/// Number without a unit below which a warning is given, milliseconds: the unit was probably
+/// Milliseconds below which a number without a unit causes a warning: the unit was probably
 /// forgotten.
 const SUSPICIOUS_MS: u32 = 100;
 
@@ -69,7 +69,7 @@ fn old_timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     timeout(loader, args)
 }
 
-/// Returns the missing timeouts of a proxy that HAProxy requires.
+/// Returns the names of the timeouts that a proxy lacks and HAProxy warns about.
 pub(crate) fn missing_timeouts(proxy: &model::config::Proxy) -> Vec<&'static str> {
     let serves = proxy.kind.is_backend() && !proxy.servers.is_empty();
     let timeouts = &proxy.timeouts;

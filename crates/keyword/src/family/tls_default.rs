@@ -77,8 +77,8 @@ fn bad(word: &ConfigWord, why: &str) -> Diagnostic {
     .label("invalid value")
 }
 
-/// Returns whether a text is a list in OpenSSL's syntax: names and operators, joined by colons
-/// (commas and spaces mean the same).
+/// Returns whether a text has the form of a list in OpenSSL's syntax: names of letters, digits and
+/// `operators`, with signs before them, joined by colons, commas or spaces.
 fn list_form(text: &str, operators: &str) -> bool {
     !text.is_empty()
         && text.split([':', ',', ' ']).all(|name| {

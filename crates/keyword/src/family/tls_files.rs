@@ -1,5 +1,5 @@
 //! Loads the files that lines with TLS name: trusted CAs, CRLs, client certificates for servers.
-//! All are read through the loader, so that a recording contains them.
+//! Each file is read once, and through the loader, so that a recording contains it.
 
 use super::Args;
 use crate::family::Loader;
@@ -22,7 +22,7 @@ use tls::revocation::Revocations;
 
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// Files that were read already: a hundred servers may name the same file.
+/// Contents of files that were read: a hundred servers may name the same file.
 #[derive(Debug, Default)]
 pub struct TlsFiles {
     authorities: HashMap<PathBuf, Arc<Authorities>>,
@@ -134,8 +134,8 @@ pub(crate) fn revocations(
     Ok(NamedContent { name, content: it })
 }
 
-/// Loads a server's `crt`: a certificate with its chain, and the key in the same file or next to
-/// it.
+/// Loads the client certificate of a server (`crt`): a certificate with its chain, and the key in
+/// the same file or in the file with the suffix `.key`. The key must match the certificate.
 pub(crate) fn client_certificate(
     loader: &mut Loader,
     args: &Args<'_>,

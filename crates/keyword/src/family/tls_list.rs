@@ -1,5 +1,5 @@
-//! Translates lists of names in OpenSSL's spelling, and reports unsupported names. The caller
-//! applies the result.
+//! Translates lists of ciphers, groups and signature algorithms in OpenSSL's spelling into those of
+//! rustls, and reports unsupported names. The caller applies the result.
 
 use super::Args;
 use language::{ConfigWord, Diagnostic, suggest};
@@ -11,13 +11,13 @@ use tls::{groups, schemes};
 
 type ParsedList<T> = Result<Listed<T>, Diagnostic>;
 
-/// Properties of a kind of list.
+/// Names and rules of one kind of list.
 struct TlsListKind<T> {
     /// Name of the list in HAProxy's messages.
     what: &'static str,
     /// Name of its entries in messages.
     entries: &'static str,
-    /// Unknown names are ignored, as OpenSSL does for this kind of list.
+    /// Unknown names are ignored with a warning, as OpenSSL ignores them in this kind of list.
     passes_unknown: bool,
     name: fn(&T) -> String,
     names: fn() -> Vec<&'static str>,
@@ -58,8 +58,8 @@ const ALGORITHMS: TlsListKind<SignatureScheme> = TlsListKind {
     names: || schemes::names().collect(),
 };
 
-/// Returns whether a list is `PROFILE=SYSTEM`, as in files of Fedora and related distributions:
-/// the ciphers of the system's policy. Such policies are not read; the safe ciphers are offered.
+/// Returns whether a list of ciphers is `PROFILE=SYSTEM`, as in files of Fedora and related
+/// distributions, and warns that the system's policy is not read: all safe ciphers are offered.
 pub(super) fn is_system_policy(args: &mut Args<'_>, word: &ConfigWord) -> bool {
     let is = word.is("PROFILE=SYSTEM");
     if is {
@@ -141,14 +141,14 @@ pub(crate) fn ciphersuites(args: &mut Args<'_>, word: &ConfigWord) -> ParsedList
     list_or_error(args, word, made, &CIPHERSUITES)
 }
 
-/// Translates a list of plain names.
+/// Translates a list of names without signs, each with its own result from `by_name`.
 fn plain<T: Copy + PartialEq>(
     text: &str,
     by_name: impl Fn(&str) -> Option<Option<T>>,
 ) -> Translation<T> {
     let mut made = Translation::new();
     for word in text.split([':', ',', ' ']).filter(|word| !word.is_empty()) {
-        // OpenSSL 3.5 ignores an unknown name after a question mark.
+        // Ignores an unknown name after a question mark, as OpenSSL 3.5 does.
         let optional = word.starts_with('?');
         match by_name(word.trim_start_matches('?')) {
             Some(Some(found)) if made.supported.contains(&found) => {}

@@ -1,5 +1,6 @@
-//! Builds the TLS options with the same meaning on every kind of line: versions, lists of names,
-//! ALPN protocols. The callers decide which line accepts them.
+//! Builds the TLS options that have the same meaning on every kind of line: versions, lists of
+//! names, ALPN protocols. Warns of versions without effect. The callers decide which line accepts
+//! an option.
 
 use super::tls_default::version_named;
 use super::{Args, Built, tls_list};
@@ -36,7 +37,7 @@ pub(crate) fn list(side: &mut TlsSide, args: &mut Args<'_>) -> Built {
     set_list(side, args.keyword, args, word)
 }
 
-/// Applies a list option whose word was consumed already. `what` is the keyword of a line.
+/// Applies a list option whose word was consumed already. `what` is the name of the option.
 pub(crate) fn set_list(
     side: &mut TlsSide,
     what: &str,

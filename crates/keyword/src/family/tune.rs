@@ -1,5 +1,5 @@
-//! Builds `tune.*` lines: sizes and limits of the data plane that rarely need a change. The lines
-//! for TLS are in [`super::tls_default`].
+//! Builds `tune.*` lines, which set sizes and limits of the data plane that rarely need a change.
+//! The lines for TLS are in [`super::tls_default`].
 
 use super::places::GLOBAL;
 use super::value::parse_choice;
@@ -9,7 +9,7 @@ use language::Diagnostic;
 use model::codes;
 use model::config::Tune;
 
-/// Minimum size of a buffer, so that it holds a request's head, bytes.
+/// Minimum size of a buffer in bytes, so that it holds the head of a request.
 const BUFSIZE_MIN: u64 = 1024;
 /// Maximum number of bytes of a cookie that can be captured.
 const COOKIE_CAPTURE_MAX: u32 = 65_535;

@@ -1,5 +1,5 @@
-//! Builds `tune.h2.*` lines: limits that HTTP/2 connections announce and tolerate. Those with `fe`
-//! apply to connections of clients, those with `be` to servers.
+//! Builds `tune.h2.*` lines, which set limits that HTTP/2 connections announce and tolerate. Lines
+//! with `fe` apply to connections of clients, those with `be` to servers, others to both.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};

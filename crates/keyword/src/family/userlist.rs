@@ -1,5 +1,5 @@
-//! Builds `userlist` sections: users, their passwords and groups, for `http_auth` and
-//! `http_auth_group`. A list may follow the line that names it, so names are resolved when the
+//! Builds `userlist` sections, which define users, their passwords and groups, for `http_auth` and
+//! `http_auth_group`. A list may follow the line that names it, so references are resolved when the
 //! whole file is known.
 
 use super::{Args, Built, LineRow};
@@ -175,7 +175,7 @@ fn user(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 args.next();
             }
             "insecure-password" => {
-                // HAProxy also accepts the line without a password.
+                // Warns of a missing password, which HAProxy accepts.
                 let text = args.next();
                 if text.is_none_or(|text| text.bytes.is_empty()) {
                     let told = format!("user '{}' has an empty password", name.text());
@@ -222,8 +222,8 @@ fn user(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Parses a password hash. An unsupported kind of hash is reported, since its user can never sign
-/// in; so it is in HAProxy if crypt(3) does not support it.
+/// Parses a password hash. Warns of an unsupported kind of hash, whose user can never sign in;
+/// HAProxy behaves in the same way if crypt(3) does not support the hash.
 fn hashed(args: &mut Args<'_>, word: &ConfigWord) -> Password {
     match Hash::read(&word.bytes) {
         Some(hash) => Password::Hashed(Arc::new(hash)),
@@ -253,7 +253,7 @@ impl Loader {
         }
         for used in std::mem::take(&mut self.userlist_uses.lists) {
             if let Some(list) = lists.get(&used.name) {
-                // Each reference is resolved once.
+                // Ignores an error, which only a second resolution would cause.
                 let _ = used.slot.set(Arc::clone(list));
                 continue;
             }

@@ -17,8 +17,8 @@ pub(super) fn unknown_choice_error(
         .did_you_mean(word.span, suggest::nearest(&text, choices.iter().copied()))
 }
 
-/// Parses one of several words, each with its value. `what` names them in the error if no word is
-/// left.
+/// Parses one of several words and returns its value. `what` describes the words in the error for a
+/// missing one.
 pub(super) fn parse_choice<T: Copy>(
     args: &mut Args<'_>,
     what: &str,
@@ -42,7 +42,7 @@ pub(super) fn octets_counted(args: &mut Args<'_>) -> Result<bool, Diagnostic> {
     parse_choice(args, "legacy or octet-count", &framings)
 }
 
-/// Parses a limit; 0 means none.
+/// Parses a limit. 0 means that there is none.
 pub(super) fn limit(args: &mut Args<'_>, what: &str) -> Result<Option<u32>, Diagnostic> {
     let number = args.count(what, 0..=i32::MAX as u32)?;
     Ok((number > 0).then_some(number))

@@ -1,5 +1,5 @@
-//! Checks the whole file for missing settings, unreachable rules and settings without effect. The
-//! checks only report; nothing is changed.
+//! Checks the proxies of a loaded configuration for missing settings, unreachable rules and
+//! settings without effect. The checks only report; nothing is changed.
 
 use super::{Loader, codes};
 use crate::family::timeout;
@@ -93,7 +93,7 @@ impl Loader {
         self.report_all(told);
     }
 
-    /// Checks listeners for duplicate addresses and addresses of other hosts.
+    /// Warns of addresses with two listeners, and of addresses that this machine does not have.
     pub(super) fn check_listeners(&mut self) {
         let mut told = Vec::new();
         let mut first: HashMap<(&BindAddress, Option<&str>), Span> = HashMap::new();
@@ -139,7 +139,7 @@ impl Loader {
 
 fn unused_servers(proxy: &Proxy) -> Option<Diagnostic> {
     let reference = proxy.default_backend.as_ref()?;
-    // A reference to an unknown backend was reported already.
+    // Reports nothing for an unknown backend, which was reported already.
     reference.index?;
     if proxy.kind != ProxyKind::Listen || proxy.servers.is_empty() {
         return None;
@@ -152,7 +152,7 @@ fn unused_servers(proxy: &Proxy) -> Option<Diagnostic> {
     )
 }
 
-/// Warns of a frontend without `bind`. `elsewhere`: its `bind` lines apply to other nodes.
+/// Warns of a frontend without `bind`. `elsewhere` is true if it has `bind` lines for other nodes.
 fn no_bind(proxy: &Proxy, elsewhere: bool) -> Option<Diagnostic> {
     (proxy.kind.is_frontend() && proxy.binds.is_empty()).then(|| {
         let what = format!("{} '{}' has no 'bind'", proxy.kind.name(), proxy.name);
@@ -170,8 +170,9 @@ fn no_bind(proxy: &Proxy, elsewhere: bool) -> Option<Diagnostic> {
     })
 }
 
-/// Warns of a backend whose only response is 503. A backend needs no server if its rules respond,
-/// if it has its own error page (for maintenance, say), or if it shows statistics.
+/// Warns of a backend without servers, whose only response is 503. No warning is given if its rules
+/// may respond, if it has its own error page for 503 (for maintenance, say), or if it shows
+/// statistics.
 fn no_servers(proxy: &Proxy) -> Option<Diagnostic> {
     let answers = proxy.stats.is_some()
         || !proxy.http_request.is_empty()

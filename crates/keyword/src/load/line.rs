@@ -29,8 +29,8 @@ const NOT_NEGATABLE: &[&str] = &[
     "option tcplog",
 ];
 
-/// Lines that make a backend useful without servers, so that the warning about missing servers is
-/// omitted.
+/// Lines after which a backend does not need servers, so that the warning about missing ones is
+/// omitted, even if the line itself was refused.
 const OCCUPATIONS: &[&str] = &[
     "dispatch",
     "http-error",
@@ -57,14 +57,14 @@ fn negatable(name: &str) -> bool {
     NEGATABLE.contains(&name) || (name.starts_with("option ") && !NOT_NEGATABLE.contains(&name))
 }
 
-/// Returns whether a keyword is valid in this section in HAProxy but not supported here.
+/// Returns whether HAProxy has this keyword in this section and Evenkeel does not support it.
 fn known_in(name: &str, place: &str) -> bool {
     let mut groups = known::all().iter();
     groups.any(|g| g.kind == "keyword" && g.places.contains(&place) && g.names.contains(&name))
 }
 
-/// Returns a keyword of other sections that differs from a word only in its dashes, and these
-/// sections.
+/// Returns the supported keyword that equals the word when underscores count as dashes, with the
+/// sections in which it is valid.
 fn keyword_of_other_sections(text: &str) -> Option<(&'static str, Vec<&'static str>)> {
     let dashed = text.replace('_', "-");
     let rows = registry().lines.documented();
@@ -118,10 +118,10 @@ impl Loader {
         }
     }
 
-    /// Reports misleading characters outside of quotes.
+    /// Warns of misleading characters in the words after the keyword, outside of quotes.
     fn report_lookalikes(&mut self, line: &ConfigLine) {
-        // A misleading character in the first word makes the keyword unknown, which is reported as
-        // such.
+        // Skips the first word: a misleading character makes the keyword unknown, which is reported
+        // as such.
         for word in line.words.iter().skip(1) {
             if word.bytes.is_ascii() {
                 continue;
@@ -161,7 +161,8 @@ impl Loader {
                 KeywordLookup::NotBuilt(name, ..) => name,
                 KeywordLookup::Unknown => "",
             };
-            // The section's first line was reported already.
+            // Reports, in a section that Evenkeel does not support, only words that HAProxy does
+            // not have there either: the section itself was reported.
             if !known_in(name, place) {
                 self.unknown(line, skip, place);
             }
@@ -302,7 +303,7 @@ impl Loader {
             self.refused
                 .record_refused_line(self.section, name.split(' ').next().unwrap_or(&name));
             if is_section {
-                // The following lines belong to the section that was meant.
+                // Ends the section: the following lines belong to the one whose name was misspelt.
                 self.end_section();
                 self.section = Section::Refused;
             }

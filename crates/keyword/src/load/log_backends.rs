@@ -16,8 +16,8 @@ const LINE_MAX: usize = 65_535;
 const WAITING_BYTES: usize = 1 << 20;
 
 impl Loader {
-    /// Resolves the servers of all backends in `mode log`, and checks that `log` lines refer to
-    /// such backends.
+    /// Collects the servers of all backends in `mode log`, and reports `log` lines that refer to
+    /// other backends or to none.
     pub(super) fn finish_log_backends(&mut self) {
         let mut told = Vec::new();
         for proxy in &mut self.config.proxies {
@@ -43,7 +43,7 @@ impl Loader {
                 told.push(no_backend(target, name, found));
             }
         }
-        // A line of `global` applies to many proxies, and is reported once.
+        // Removes repetitions in sequence: a `log` line of `global` applies to many proxies.
         told.dedup_by(|a, b| a.message == b.message);
         self.report_all(told);
     }

@@ -41,16 +41,16 @@ use std::sync::Arc;
 
 #[derive(Debug)]
 pub struct Loaded {
-    /// Configuration; None: there were errors.
+    /// Configuration; None if a diagnostic is an error.
     pub config: Option<Config>,
-    /// The file contains `quiet`, regardless of errors.
+    /// The file contains `quiet`. Valid also after errors.
     pub quiet: bool,
     pub sources: SourceMap,
     pub diagnostics: Diagnostics,
     /// Recording of the files and of all queries to the environment, so that the load can be
     /// replayed elsewhere.
     pub recording: Recording,
-    /// Files and addresses to watch for changes, regardless of errors.
+    /// Settings of `watch`, and the state files of servers. Valid also after errors.
     pub watched: Watched,
 }
 
@@ -64,7 +64,8 @@ impl Loaded {
         let version = loaded.recording.options.version.as_str();
         config.global.version = (!version.is_empty()).then(|| version.into());
         config.environment = loaded.environment;
-        // The vocabulary is built only for a configuration that has such lists.
+        // Builds the vocabulary of secrets only for a configuration with lists that may contain
+        // some.
         if config.lists.depend_on_uses() {
             config.lists.hide_secrets(&loaded.sources.vocabulary().uses);
         }
@@ -80,7 +81,7 @@ impl Loaded {
         }
     }
 
-    /// Returns the number of warnings for which `zero-warning` refuses a file.
+    /// Returns the number of warnings because of which `zero-warning` refuses a file.
     pub fn warning_count(&self) -> usize {
         count_warnings(&self.diagnostics)
     }
@@ -108,7 +109,7 @@ const OWN_WARNINGS: &[&str] = &[
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Watched {
     pub setting: Option<WatchSettings>,
-    /// State files of an earlier process: their change is no change of the configuration.
+    /// State files of earlier processes, whose change is no change of the configuration.
     pub states: BTreeSet<PathBuf>,
 }
 
@@ -128,13 +129,14 @@ pub fn load(
     Loaded::of(configuration::load(&[&PART], inputs, Outside::default()))
 }
 
-/// Repeats an earlier load: the result is the same configuration with the same diagnostics. The
-/// system is not queried; a query without a result in the recording is an error.
+/// Repeats an earlier load from its recording. The result is the same configuration with the same
+/// diagnostics. The system is not queried; a query without a recorded result is an error.
 pub fn replay(recording: Recording) -> Loaded {
     Loaded::of(configuration::replay(&[&PART], recording))
 }
 
-/// Returns the diagnostics as text, for `show startup-logs`.
+/// Returns the diagnostics in HAProxy's format for `show startup-logs`, truncated to a maximum
+/// length.
 fn startup_log_text(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> {
     /// Maximum length of the text, bytes: a file may have a warning per line.
     const BYTES_MAX: usize = 256 << 10;
@@ -151,7 +153,7 @@ fn startup_log_text(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> 
     text.into()
 }
 
-/// The proxy as a part of the configuration, in a load with the proxy alone.
+/// Part of the configuration for loads that contain only the proxy.
 pub static PART: ConfigurationPart = part(|| crate::family::registry().documented());
 
 pub const fn part(documented: fn() -> Vec<language::Documented>) -> ConfigurationPart {
@@ -173,14 +175,14 @@ pub const fn part(documented: fn() -> Vec<language::Documented>) -> Configuratio
     }
 }
 
-/// Export kind of backends, to which other parts may refer.
+/// Kind of exported names of backends, to which other parts may refer.
 const BACKEND: ObjectKind = ObjectKind {
     name: "backend",
     unknown: &codes::UNKNOWN_BACKEND,
     label: "not the name of a `backend` or `listen`",
 };
 
-/// Export kind of userlists, whose users other parts may sign in.
+/// Kind of exported userlists, by which other parts may sign users in.
 const USERLIST: ObjectKind = ObjectKind {
     name: Accounts::KIND,
     unknown: &codes::UNKNOWN_USERLIST,
@@ -228,7 +230,7 @@ impl configuration::PartDraft for Loader {
                 BindAddress::Inet(address) => {
                     let owner = format!("`bind` of '{}'", proxy.name);
                     if bind.transparent {
-                        // A transparent listener may use the address of a machine, which keeps it.
+                        // Treats the address of a transparent listener as one of another machine.
                         NamedAddress::from_address(address.ip(), owner)
                     } else {
                         NamedAddress::of_node(address.ip(), owner)
@@ -262,8 +264,8 @@ impl configuration::PartDraft for Loader {
             loader.check_cache_names();
             loader.finish();
         });
-        // Passes the address of the console to the pages. The address is known only in a replay,
-        // because the console is built after the proxy.
+        // Passes the address of the console to the statistics pages. Only a replay knows the
+        // address, because the console is built after the proxy.
         let console = exchange
             .exports_of_kind(ConsoleAddress::KIND)
             .find_map(Export::value);

@@ -13,17 +13,17 @@ use std::sync::Arc;
 /// File name shown in diagnostics about the words.
 const FILE: &str = "CLI";
 
-/// Builds a server from these words, which begin with its name.
+/// Builds a server from the words of a command, of which the first is its name. The server starts
+/// in maintenance unless `enabled` is given.
 ///
 /// # Errors
 ///
-/// Errors in the words, one per line.
+/// Returns the errors in the words, one per line.
 pub fn build(config: &Config, backend: ProxyIndex, words: &[Box<str>]) -> Result<Server, String> {
     let mut loader = loader(config);
     let mut draft = config.proxy(backend).clone();
     draft.servers.clear();
     draft.use_server.clear();
-    // The server starts in maintenance, unless `enabled` is given.
     draft.default_server = ServerOptions {
         disabled: true,
         ..ServerOptions::default()
@@ -41,7 +41,8 @@ pub fn build(config: &Config, backend: ProxyIndex, words: &[Box<str>]) -> Result
     if let Err(diagnostic) = server::added(&mut loader, &mut args) {
         loader.report(diagnostic);
     }
-    // The tracked server is not part of this draft.
+    // Removes `track` until the checks below are done: this draft does not contain the tracked
+    // server.
     let mut built = loader.config.proxies[0].servers.pop();
     let track = built.as_mut().and_then(|one| one.options.track.take());
     loader.config.proxies[0].servers.extend(built);
@@ -53,10 +54,11 @@ pub fn build(config: &Config, backend: ProxyIndex, words: &[Box<str>]) -> Result
     }
     let built = loader.config.proxies[0].servers.pop();
     let mut built = built.ok_or_else(|| diagnostics_text(&loader))?;
-    // `finish_servers` numbers the servers of the draft, which is this one only.
+    // Replaces the ID that `finish_servers` assigned among the servers of this draft, which has
+    // only one.
     built.id = id(&line, built.id);
     built.options.track = track;
-    // Checks use TLS only with `check-ssl`, regardless of the traffic.
+    // Makes checks use TLS only with `check-ssl`, even if the traffic uses TLS.
     built.options.tls.check_ssl.get_or_insert(false);
     Ok(built)
 }

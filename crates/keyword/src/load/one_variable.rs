@@ -7,8 +7,8 @@ use model::config::Config;
 use model::rules::{Scope, VariableChange, set_up_process};
 use std::sync::Arc;
 
-/// Sets a variable. `keyword` is `set-var` or `set-var-fmt`; `words` are its name and the
-/// following words.
+/// Sets a process variable. `keyword` is `set-var` or `set-var-fmt`; `words` are the name of the
+/// variable and the following words.
 ///
 /// # Errors
 ///

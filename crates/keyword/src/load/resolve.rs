@@ -10,7 +10,7 @@ use std::collections::HashSet;
 const FIRST_ID: u32 = 1;
 
 impl Loader {
-    /// Resolves the backends of `reqsetbe` rules.
+    /// Resolves the names of backends in `reqsetbe` rules to indexes.
     pub(crate) fn resolve_line_rules(&mut self) {
         for at in 0..self.config.proxies.len() {
             let proxy = &self.config.proxies[at];
@@ -70,10 +70,11 @@ impl Loader {
         }
     }
 
-    /// Assigns an ID to every proxy and listener without one.
+    /// Assigns an ID to every proxy and listener without one, and reports duplicate IDs of
+    /// listeners.
     fn number(&mut self) {
         let mut told = Vec::new();
-        // As in HAProxy, `stats socket` listeners belong to a proxy, too.
+        // Reserves the first ID for the proxy of `stats socket` listeners, as HAProxy does.
         let first = FIRST_ID + u32::from(!self.config.global.stats_sockets.is_empty());
         number_from(first, self.config.proxies.iter_mut().map(|p| &mut p.id));
         for proxy in &mut self.config.proxies {
@@ -116,7 +117,8 @@ impl Loader {
         }
     }
 
-    /// Returns the backend of a reference, or the error if it is unusable.
+    /// Resolves the backend of a reference, or returns the error if the backend is unknown, the
+    /// proxy itself, or has another mode. `from` is the index of the proxy with the reference.
     pub(crate) fn resolve(
         &self,
         from: usize,
@@ -205,8 +207,8 @@ fn wrong_mode(
     .help("set the same 'mode' in both (the default is that of `defaults`, or tcp)")
 }
 
-/// Assigns IDs from 1 upwards to the listeners of a proxy without one. Duplicate IDs of the file
-/// are reported.
+/// Assigns IDs from 1 upwards to the listeners of a proxy without an ID. Returns errors for
+/// duplicate IDs of the file.
 fn number_within<'p>(all: impl Iterator<Item = (&'p mut u32, language::Span)>) -> Vec<Diagnostic> {
     let all: Vec<_> = all.collect();
     let mut told = Vec::new();

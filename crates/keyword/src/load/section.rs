@@ -40,7 +40,7 @@ fn legacy_address(line: &ConfigLine, kind: ProxyKind) -> (Option<&ConfigWord>, u
     }
 }
 
-/// Returns an unused name: the name with a number appended, from 2 on.
+/// Returns an unused name: `name` with a number appended, from 2 on.
 fn free_name(name: &str, mut taken: impl FnMut(&str) -> bool) -> Box<str> {
     let mut number = 2u32;
     loop {
@@ -52,8 +52,8 @@ fn free_name(name: &str, mut taken: impl FnMut(&str) -> bool) -> Box<str> {
     }
 }
 
-/// Returns the error for sections that inherit rules which they cannot inherit. `by`: these
-/// sections.
+/// Returns the error for rules of a `defaults` section that the sections described by `by` cannot
+/// inherit.
 fn rules_not_inherited(defaults: &Defaults, span: Span, by: &str) -> Diagnostic {
     let name = &defaults.proxy.name;
     Diagnostic::error(
@@ -162,7 +162,8 @@ impl Loader {
         }
     }
 
-    /// Parses the name of a section, which is required and must be unique among its kind.
+    /// Parses the name of a section. Reports a missing name, further words, and a name that another
+    /// section of the kind has.
     pub(crate) fn parse_section_name<'l>(
         &mut self,
         line: &'l ConfigLine,
@@ -323,7 +324,8 @@ impl Loader {
         Section::Defaults(self.defaults.len() - 1)
     }
 
-    /// Returns the `defaults` section referred to by `from NAME` at this word.
+    /// Returns the index of the `defaults` section that `from NAME` at this word refers to. Reports
+    /// an unknown name.
     fn named_defaults(&mut self, line: &ConfigLine, at: usize) -> Option<usize> {
         let Some(name) = line.word(at + 1) else {
             self.report(

@@ -124,7 +124,7 @@ impl Loader {
     }
 }
 
-/// Problem of a whole file.
+/// Reason why a whole state file is ignored.
 #[derive(PartialEq, Eq, Debug)]
 enum Wrong {
     /// The file does not begin with a known version.
@@ -142,8 +142,8 @@ impl Wrong {
     }
 }
 
-/// Returns the lines with states. A damaged file yields none: half of the states would be worse
-/// than none.
+/// Returns the lines with states, by backend. A damaged file is an error: half of the states would
+/// be worse than none.
 fn lines(text: &str) -> Result<ServerStateLines<'_>, Wrong> {
     let mut numbered = text.split_inclusive('\n').zip(1..);
     match numbered.next() {
@@ -191,7 +191,7 @@ fn parse_state(fields: &[&str], server: &Server) -> Result<Kept, BadField> {
     let file_weight = number(fields, 8, "srv_iweight", WEIGHT_MAX)?;
     let mut since_ms = fields[9].parse::<u64>().unwrap_or(0).min(AGE_MAX_S) * 1000;
     let last_check = check(fields)?;
-    // TLS of the traffic, if it differs from the configuration.
+    // Reads whether the traffic uses TLS, if that differs from the configuration.
     let on = match fields.get(20) {
         Some(&"1") => Some(true),
         Some(&"0") => Some(false),
@@ -245,7 +245,7 @@ fn parse_state(fields: &[&str], server: &Server) -> Result<Kept, BadField> {
     })
 }
 
-/// Parses the bits of the administrative state.
+/// Parses the bits of the administrative state, and refuses maintenance together with drain.
 fn admin(fields: &[&str]) -> Result<u32, BadField> {
     let admin = number(fields, 6, "srv_admin_state", ADMIN_BITS)?;
     if admin & MAINTENANCE != 0 && admin & DRAIN != 0 {
@@ -257,7 +257,8 @@ fn admin(fields: &[&str]) -> Result<u32, BadField> {
     Ok(admin)
 }
 
-/// Parses the result of the last check; None: there was none, or its status is unknown here.
+/// Parses the result of the last check. Returns None if there was none, or its status is unknown
+/// here.
 fn check(fields: &[&str]) -> Result<Option<CheckResult>, BadField> {
     let status = number(fields, 10, "srv_check_status", u32::MAX)?;
     let Some(status) = CheckStatus::of_number(status) else {
@@ -280,8 +281,9 @@ fn check(fields: &[&str]) -> Result<Option<CheckResult>, BadField> {
     }))
 }
 
-/// Returns the address in a line, if it differs from the configuration. As in HAProxy, the host of
-/// a name comes from the state file before the resolver is queried, and the port always does.
+/// Returns the address in a line, if it differs from the configured one. As in HAProxy, the port
+/// always comes from the file, and the IP address only for a server with a host name whose
+/// `init-addr` uses the state file first.
 fn address(fields: &[&str], server: &Server) -> Result<Option<SocketAddr>, BadField> {
     let port = match fields[18].parse::<u32>() {
         Ok(0) | Err(_) => None,

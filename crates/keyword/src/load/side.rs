@@ -24,8 +24,8 @@ const COUNTERPARTS: &[(&str, &str)] = &[
     ("option srvtcpka", "option clitcpka"),
 ];
 
-/// Returns the capability that a section lacks for a keyword, which is then only ignored; None:
-/// the line has to be refused.
+/// Returns the capability that a section lacks for a keyword of the other side, whose line is then
+/// ignored with a warning. Returns None if the line has to be refused.
 pub(super) fn missing_capability(name: &str, places: &[&str], place: &str) -> Option<&'static str> {
     let of_one_side =
         places.contains(&"listen") && (places.contains(&"frontend") != places.contains(&"backend"));

@@ -1,5 +1,5 @@
-//! Completes listeners with `ssl` at the end of loading: builds the certificate selection from the
-//! options of their lines.
+//! Completes listeners with `ssl` at the end of loading, those of proxies and of other sections:
+//! builds their TLS acceptors from the options of their lines, and reports errors.
 
 use super::check::display;
 use super::{Loader, codes};
@@ -65,8 +65,9 @@ impl Loader {
         }
     }
 
-    /// Builds the TLS acceptor of one listener. `proxy`: name of the section in messages.
-    /// `refused`: a line of the section was refused, so that settings may be missing.
+    /// Builds the TLS acceptor of one listener. Returns None for a line without `ssl`, and after an
+    /// error. `proxy` names the section in messages. `refused` is true if a `bind` line of the
+    /// section was refused, so that settings may be missing.
     fn finish_bind(
         &mut self,
         proxy: &str,

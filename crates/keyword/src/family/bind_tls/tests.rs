@@ -1,4 +1,5 @@
-//! Tests `bind` and crt-list lines with certificates.
+//! Tests the loading of certificates by `bind`, crt-list and crt-store lines: valid files, errors,
+//! replays, and changes at run time.
 
 use super::*;
 use crate::load::{Loaded, replay};

@@ -24,7 +24,7 @@ const WORDS: &[&str] = &[
     "comment",
 ];
 
-/// Parses the words of a step and its comment. `http`: the keyword is `http-check`.
+/// Parses the words of a step and its comment. `http` is true for the keyword `http-check`.
 pub(super) fn connect(
     loader: &mut Loader,
     args: &mut Args<'_>,
@@ -77,7 +77,7 @@ fn protocol(args: &mut Args<'_>, http: bool) -> Result<HttpProtocol, Diagnostic>
     match word.str() {
         "h1" if http => Ok(HttpProtocol::Http1),
         "h2" if http => Ok(HttpProtocol::Http2),
-        // A protocol other than HTTP means plain bytes, which is the default.
+        // Uses the default for `none`, which means plain bytes in a TCP check.
         "none" if !http => Ok(HttpProtocol::Http1),
         _ if http => Err(unknown_word(args, word, &["h1", "h2"])),
         _ => Err(unknown_word(args, word, &["none"])),

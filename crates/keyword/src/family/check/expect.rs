@@ -43,20 +43,20 @@ fn words(http: bool) -> Vec<&'static str> {
     [patterns, OPTIONS].concat()
 }
 
-/// Parses the words of a step and its comment. `http`: the keyword is `http-check`.
+/// Parses the words of a step and its comment. `http` is true for the keyword `http-check`.
 pub(super) fn expect(
     loader: &mut Loader,
     args: &mut Args<'_>,
     http: bool,
 ) -> Result<(Expect, Comment), Diagnostic> {
-    // Options before the pattern are stored here first.
+    // Creates the step first: options may precede the pattern.
     let mut expect = Expect::success();
     let mut comment = None;
     let mut word = args.required("a matching pattern")?;
     while option(loader, args, word, &mut expect, &mut comment)? {
         word = args.required("a matching pattern")?;
     }
-    // The `!` is a word of its own or precedes the word.
+    // Accepts any number of `!`, each a word of its own or before the next word.
     let mut kind = word.text().into_owned();
     while let Some(rest) = kind.strip_prefix('!') {
         expect.negated = !expect.negated;
@@ -90,7 +90,7 @@ pub(super) fn expect(
     Ok((expect, comment))
 }
 
-/// Parses an option before or after the pattern. False: the word is no option.
+/// Parses an option before or after the pattern. Returns false if the word is no option.
 fn option(
     loader: &mut Loader,
     args: &mut Args<'_>,

@@ -1,4 +1,5 @@
-//! Builds `option external-check` and the lines that configure the program of external checks.
+//! Builds `option external-check` and the lines that configure the program of external checks, and
+//! checks after the load that the program can be executed.
 
 use super::super::places::GLOBAL;
 use super::super::{Args, Built, LineRow, places};
@@ -73,7 +74,8 @@ fn path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Reports problems of a proxy's lines, and returns the possible paths of its program.
+/// Adds diagnostics about a proxy's lines for external checks, and returns the paths at which its
+/// program may be; none without an external check or after some errors.
 fn judge(proxy: &Proxy, allowed: bool, told: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     let Check { kind, external, .. } = &proxy.check;
     let name = &proxy.name;
@@ -119,7 +121,7 @@ fn judge(proxy: &Proxy, allowed: bool, told: &mut Vec<Diagnostic>) -> Vec<PathBu
             );
             Vec::new()
         }
-        // A name with a slash is not searched in the path.
+        // Searches only names without a slash in the path.
         (false, false) if !command.contains('/') => {
             let directories = path.split(':');
             directories

@@ -88,7 +88,8 @@ fn lines_of(loader: &mut Loader, http: bool) -> &mut CheckLines {
     }
 }
 
-/// Returns the owner of the lines: a section's own lines replace those of its defaults.
+/// Returns the section that owns the steps of the current line. The steps of a proxy replace those
+/// of its defaults, which have another owner.
 fn owner(loader: &mut Loader) -> (ProxyKind, Box<str>) {
     match loader.section {
         Section::HealthCheck(_) => (ProxyKind::Defaults, "healthcheck".into()),
@@ -154,7 +155,8 @@ fn last_acting(steps: &[CheckStep]) -> Option<&StepAction> {
     actions.find(|action| !matches!(action, StepAction::Comment | StepAction::Variable(_)))
 }
 
-/// Checks that a `connect` step comes first.
+/// Returns an error for a `connect` step after steps of other kinds, unless the first step is a
+/// `connect`.
 fn connect_order(steps: &[CheckStep], action: &StepAction) -> Option<&'static str> {
     if !matches!(action, StepAction::Connect(_)) {
         return None;
@@ -168,7 +170,8 @@ fn connect_order(steps: &[CheckStep], action: &StepAction) -> Option<&'static st
     }
 }
 
-/// Checks the order of steps: connection, request, expected response.
+/// Returns an error if a step of `http-check` is not in the order connection, request, expected
+/// response.
 fn http_order(steps: &[CheckStep], action: &StepAction) -> Option<&'static str> {
     match (action, last_acting(steps)) {
         (StepAction::Connect(_), None | Some(StepAction::Expect(_)))
@@ -215,7 +218,7 @@ fn variable(loader: &mut Loader, args: &mut Args<'_>, http: bool) -> Built {
     add(loader, args, http, action, None)
 }
 
-/// Interpretation of the argument of `send`.
+/// Interpretation of the argument of `tcp-check send` and its variants.
 #[derive(Clone, Copy)]
 enum Sends {
     Text,

@@ -1,4 +1,4 @@
-//! Tests lines about checks, and the diagnostics about wrong ones. No check runs here.
+//! Tests the lines about health checks and the diagnostics about wrong ones. No check runs here.
 
 use crate::testing::{backend, codes_of, load_text};
 use model::config::CheckKind;

@@ -1,4 +1,5 @@
-//! Builds the options of servers for health checks.
+//! Builds the options of servers for health checks: intervals, addresses and ports, and their
+//! limits.
 
 use super::{port, set, time_above_zero};
 use crate::family::Loader;
@@ -77,7 +78,7 @@ fn addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
 /// it succeeds, so the checks fail and never reach the address of the server instead.
 ///
 /// # Errors
-/// The host name has to resolve in this load.
+/// Returns the error about the name if this load must resolve all names.
 pub(super) fn unreachable_address(
     loader: &mut Loader,
     word: &ConfigWord,
@@ -145,7 +146,7 @@ fn socks4(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>)
 
 fn health_check(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("<name>")?;
-    // The section may follow later in the file, so it is resolved at the end.
+    // Stores the name only: the section may follow later in the file.
     options.health_check = Some(Arc::new(HealthCheck {
         name: word.text().into(),
         span: word.span,

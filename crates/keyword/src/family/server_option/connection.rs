@@ -1,4 +1,5 @@
-//! Builds the options of servers for the connections to them.
+//! Builds the options of servers for the connections to them: PROXY headers, pools of idle
+//! connections, and protocols.
 
 use super::{parse_choice, set};
 use crate::family::Loader;
@@ -138,7 +139,7 @@ fn proxy_v2_options(_: &mut Loader, options: &mut ServerOptions, args: &mut Args
         };
         *field(told) = true;
     }
-    // The TLS values are nested in the TLV that says that TLS was used.
+    // Sends the TLV about TLS if one of the values in it is requested.
     told.tls |= told.common_name || told.cipher || told.signature || told.key;
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Builds the options of servers for their load: weight, limits, role, state.
+//! Builds the options of servers for load balancing: weight, limits of sessions, role, and initial
+//! state.
 
 use super::{parse_choice, set};
 use crate::family::value::octets_counted;

@@ -1,5 +1,5 @@
-//! Builds the options of servers for health by other means than the server's own checks: an agent,
-//! another server, the traffic.
+//! Builds the options of servers whose health is known by other means than their own checks: an
+//! agent, another server, the traffic. Resolves chains of `track` at the end of loading.
 
 use super::super::server::resolve;
 use super::super::{Args, Built, ServerRow, places};
@@ -191,7 +191,7 @@ fn check_server(mode: Mode, server: &Server) -> Option<Diagnostic> {
 
 type ServerPosition = (ProxyIndex, ServerIndex);
 
-/// Graph of `track` options. Each name is looked up once, however long chains are.
+/// Next servers of all `track` options. Each name is looked up once, however long chains are.
 struct Chains<'c> {
     config: &'c Config,
     next: HashMap<ServerPosition, ServerPosition>,
@@ -203,7 +203,7 @@ enum TrackEnd {
     At(ServerPosition),
     Unchecked(ServerPosition),
     Loop,
-    /// An unknown name, which is reported at its position.
+    /// The chain ends at an unknown name, which is reported where it is written.
     Nowhere,
 }
 
@@ -244,7 +244,7 @@ impl<'c> Chains<'c> {
         &self.config.proxy(at.0).servers[at.1.0 as usize]
     }
 
-    /// Returns the end of the chain that begins at a server, and stores the intermediate results.
+    /// Returns the end of the chain of a server. `known` stores the ends of all visited servers.
     fn end(&self, from: ServerPosition, known: &mut HashMap<ServerPosition, TrackEnd>) -> TrackEnd {
         let mut way = Vec::new();
         let mut at = from;
@@ -252,7 +252,8 @@ impl<'c> Chains<'c> {
             if let Some(end) = known.get(&at) {
                 break *end;
             }
-            // A second visit of this server means a cycle.
+            // Marks the server as part of a loop until its end is known: a second visit means a
+            // loop.
             known.insert(at, TrackEnd::Loop);
             way.push(at);
             let options = &self.server(at).options;
@@ -267,8 +268,8 @@ impl<'c> Chains<'c> {
         end
     }
 
-    /// Returns the diagnostic of a chain of `track` that ends badly, where a server names
-    /// the next.
+    /// Returns the error for a chain that ends in a loop or at a server without checks; None for
+    /// others.
     fn chain_error(&self, end: TrackEnd, span: Span, name: &str) -> Option<Diagnostic> {
         let wrong = |told: String| Diagnostic::error(&codes::TRACK_LOOP, span, told);
         match end {

@@ -1,4 +1,4 @@
-//! Builds the server option `set-proxy-v2-tlv-fmt`: custom TLVs of the PROXY header.
+//! Builds the server option `set-proxy-v2-tlv-fmt`, which adds a TLV to the PROXY header.
 
 use crate::family::Loader;
 use crate::family::{Args, Built, ServerRow, places};
@@ -32,12 +32,12 @@ fn set_field(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'
         .and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')'))
         .and_then(|number| proxy_field_number(number.as_bytes()));
     let Some(kind) = kind else {
-        // The next word is the format and not an option.
+        // Skips the next word, which is the format and no option.
         let told = wrong(args);
         args.rest();
         return Err(told);
     };
-    // The format is optional: the next word may be another option.
+    // Takes the next word as the format, unless it is an option.
     let value = args
         .peek()
         .filter(|word| word.str().contains('%') || !is_option(word.str()));

@@ -1,4 +1,5 @@
-//! Builds the options of servers with a host name: the resolvers, and the selection of addresses.
+//! Builds the options of servers with a host name: their resolvers, and the selection of addresses.
+//! Assigns the `resolvers` sections to servers at the end of loading.
 
 use super::super::{Args, Built, ServerRow, places, resolvers};
 use crate::family::Loader;
@@ -111,7 +112,8 @@ fn init_addr(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
     Ok(())
 }
 
-/// Resolves the `resolvers` sections of servers, and reports those that cannot resolve anything.
+/// Assigns the `resolvers` sections to the servers that name them. Reports sections that do not
+/// exist or have no nameserver.
 pub(crate) fn finish(loader: &mut Loader) {
     resolvers::report_empty(loader);
     let mut wanted = Vec::new();
@@ -161,7 +163,8 @@ fn without_name(address: &ServerAddress) -> Option<Box<HostName>> {
     }))
 }
 
-/// Returns the index of a section by its name. `default` is created if the file has none.
+/// Returns the index of a `resolvers` section by its name. The section `default` is created if the
+/// file has none.
 pub(crate) fn find(
     loader: &mut Loader,
     span: language::Span,

@@ -1,4 +1,5 @@
-//! Builds the options of servers for TLS, and their TLS connectors at the end of loading.
+//! Builds the options of servers for TLS. At the end of loading, creates the TLS connectors of
+//! servers, peers and servers of rings.
 
 use super::{parse_choice, set};
 use crate::family::Loader;
@@ -243,7 +244,8 @@ pub(crate) fn finish(loader: &mut Loader) {
             let server = &mut loader.config.proxies[proxy].servers[index];
             let tls = &server.options.tls;
             let speaks = tls.ssl || tls.check_ssl == Some(true) || by_step;
-            // An operator may enable TLS that a later `no-ssl` has disabled.
+            // Creates a connector also for a server whose `ssl` a later `no-ssl` disables: an
+            // operator may enable TLS at run time.
             if (!speaks && !tls.ssl_said) || tls.refused {
                 continue;
             }
@@ -315,7 +317,7 @@ fn secure(
     }
 }
 
-/// Line of a server, peer or ring that uses TLS.
+/// Names in messages about the line of a server or peer that uses TLS.
 #[derive(Clone, Copy)]
 struct ServerLine<'l> {
     /// Section with the line, for reports of the connector.
@@ -326,7 +328,8 @@ struct ServerLine<'l> {
     span: language::Span,
 }
 
-/// Creates the TLS connector of a line. `speaks`: the line uses TLS now, so an error is reported.
+/// Creates the TLS connector of a line. `speaks` is true if the line uses TLS now; only then an
+/// error is reported.
 fn connect_by(
     loader: &mut Loader,
     tls: &mut ServerTls,
@@ -368,7 +371,8 @@ enum ConnectorError {
     Build(BuildError),
 }
 
-/// Stores the files named in a server's line, so that operators can change them.
+/// Adds the files of a server's line to the store of certificates, so that operators can change
+/// them at run time, and returns their names in it.
 fn files(store: &Store, tls: &ServerTls) -> ServerLineFiles {
     let mut files = ServerLineFiles::default();
     if let Some(file) = &tls.authorities {
@@ -394,7 +398,8 @@ fn files(store: &Store, tls: &ServerTls) -> ServerLineFiles {
         {
             store.add_certificate(&file.name, certified);
         }
-        // Files in use by servers alone are not for operators to change.
+        // Returns the name only if the store has the certificate, which an operator can then
+        // change.
         let known = store.has_certificate(&file.name);
         files.certificate = known.then(|| file.name.clone());
     }

@@ -43,8 +43,8 @@ fn file(text: &str) -> Loaded {
     )
 }
 
-/// Loads a backend with these servers and a file of their states. Returns status, weight, age and
-/// address of each server, and the warnings about the file.
+/// Loads a backend with servers, each given by its line and its state. Returns status, weight, age
+/// and address of each server, and the warnings about the state file.
 fn told(name: &str, servers: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
     let scratch = StateDirectory::new(name);
     let mut states = HEADER.to_owned();

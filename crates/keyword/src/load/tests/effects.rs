@@ -1,4 +1,4 @@
-//! Tests the effects of lines in the model, whose own tests know no keywords.
+//! Groups tests of the effects of lines in the crate `model`, whose own tests know no keywords.
 
 mod actions;
 mod check_play;

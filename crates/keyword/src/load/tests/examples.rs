@@ -4,7 +4,8 @@ use super::{text, told};
 use crate::family::registry;
 use language::keyword::Documented;
 
-/// Sections that hold an example, with what it may refer to.
+/// Returns a file with an example in a section of the given kind, and the sections that it refers
+/// to.
 fn file(place: &str, example: &str) -> String {
     let others = "global\n    external-check\nbackend app\n    mode http\nbackend sample\n    mode http\nbackend static\n    mode http\n\
                   resolvers dns\n    nameserver local 192.0.2.53:53\nhttp-errors site\n    errorfile 403 /dev/null\n    errorfile 404 /dev/null\nfcgi-app php\n    docroot /x\nuserlist staff\n    group admin\n    user tiger insecure-password elgato groups admin\n";
@@ -14,7 +15,7 @@ fn file(place: &str, example: &str) -> String {
         .collect();
     match place {
         "global" => format!("global\n{lines}"),
-        // The other sections do not inherit its rules.
+        // Ends the `defaults` before the other sections, which must not inherit its rules.
         "defaults" => {
             format!(
                 "defaults named\n    mode http\n{lines}defaults others\n    mode http\n{others}"

@@ -1,4 +1,5 @@
-//! Tests the loading of whole files.
+//! Loads whole files for the tests of the submodules, alone and together with another part of the
+//! configuration.
 
 mod effects;
 mod examples;

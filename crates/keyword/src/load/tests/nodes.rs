@@ -92,7 +92,7 @@ fn without_a_node_the_host_says_and_without_a_host_the_first_node_is_meant() {
     assert_eq!(of(LoadOptions::default())[0], "127.0.0.1:1");
     let named = format!("{TEXT}node beta\n    hostname lb-2.example.com\nnode alpha\nnode gamma\n");
     assert_eq!(ports(&load_as(&named, host("lb-2")))[0], "127.0.0.1:2");
-    // The first `node` section comes before the first line.
+    // The first `node` section of the file takes precedence over the first line with `on`.
     assert_eq!(
         ports(&load_as(&named, LoadOptions::default()))[0],
         "127.0.0.1:2"

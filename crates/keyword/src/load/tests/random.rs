@@ -1,4 +1,5 @@
-//! Tests that loading ends, and reports an error or succeeds, for random files.
+//! Tests that loading random files ends without a panic, either with a configuration or with an
+//! error.
 
 use super::text;
 use crate::family::registry;

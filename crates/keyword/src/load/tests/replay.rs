@@ -61,7 +61,7 @@ fn there_and_back(recording: &Recording) -> Recording {
 /// Returns the debug output as sorted lines, because hash maps have no fixed order.
 fn tree(config: &Option<Config>) -> Vec<String> {
     let text = format!("{config:#?}");
-    // Each state has its own number in the process.
+    // Leaves out the numbers of states, which are unique in the process.
     let of_tree = |line: &&str| !line.trim_start().starts_with("uid: ");
     let lines = text.lines().filter(of_tree);
     let mut lines: Vec<String> = lines.map(str::to_owned).collect();
@@ -74,7 +74,7 @@ fn impossible_name() -> String {
     format!("{}.example", "x".repeat(64))
 }
 
-/// File that causes every kind of query to the environment.
+/// Returns a configuration whose load makes every kind of query to the environment.
 fn curious(directory: &Path) -> String {
     let nowhere = impossible_name();
     let at = directory.display();
@@ -311,7 +311,7 @@ proptest! {
     }
 }
 
-/// Files that earlier versions of Evenkeel accepted and this one refuses.
+/// Returns a configuration that earlier releases of Evenkeel accepted and this one refuses.
 fn outdated(directory: &Path) -> String {
     let at = directory.display();
     format!(

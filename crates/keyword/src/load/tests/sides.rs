@@ -263,7 +263,7 @@ fn rules_behind_rules_of_a_later_family_are_warned_about() {
     assert_eq!(codes(&loaded), ["W0115"], "{}", told(&loaded));
 }
 
-/// A file whose addresses stand in variables.
+/// Configuration whose addresses are in environment variables.
 const IN_VARIABLES: &str = "global\n    log ${LOG}:514 local0\n    stats socket $DIRECTORY/admin level admin\n\
      peers p\n    peer other $IP:${PEER}\n\
      resolvers r\n    nameserver n ${DNS}\n\

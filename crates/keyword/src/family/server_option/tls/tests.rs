@@ -14,7 +14,7 @@ fn codes(text: &str) -> Vec<&'static str> {
     codes_of(&format!("server a 127.0.0.1:443 {text}"))
 }
 
-/// A directory of files for one test, removed at its end.
+/// Directory with the files of one test, removed on drop.
 struct TestFiles(PathBuf);
 
 impl TestFiles {
@@ -143,7 +143,7 @@ fn what_is_left_out_is_told() {
     ] {
         assert_eq!(codes(text), [want], "{text}");
     }
-    // Excluded names need not be known. The message for a long list is shortened.
+    // Excluded ciphers may be unknown. A long list of unsupported ones is shortened in the message.
     let left_out = "ssl verify none ciphers ECDHE-RSA-AES128-GCM-SHA256:!FOO:-BAR:!aNULL";
     assert_eq!(codes(left_out), Vec::<&str>::new());
     let many = "server a 127.0.0.1:443 ssl verify none ciphers \

@@ -133,7 +133,7 @@ fn rules_of_a_defaults_need_its_name() {
     assert_eq!(config.proxies[0].http_request.len(), 2);
 }
 
-/// Sections that inherit rules from a `defaults`, and what is wrong with that.
+/// Rules of a `defaults` and sections that inherit them, and the codes of the expected diagnostics.
 const INHERITED_RULES: &[(&str, &str)] = &[
     ("http-request deny\nfrontend f from d\nbind 127.0.0.1:1", ""),
     (
@@ -243,7 +243,8 @@ fn every_example_of_an_action_and_an_alias_loads() {
         .iter()
         .filter(|row| row.built && !matches!(row.kind, "fetch" | "converter"))
     {
-        // An unconditional response would make the other rules of the section unreachable.
+        // Uses a frontend for most actions: an unconditional response of a `listen` would make its
+        // other rules unreachable.
         let section = match row.places {
             ["tcp-response content"] => "listen",
             _ => "frontend",
@@ -258,7 +259,7 @@ fn every_example_of_an_action_and_an_alias_loads() {
             .diagnostics
             .iter()
             .map(|d| d.code.id)
-            // A test in an example has to be able to match.
+            // Fails as well for a condition that can never match.
             .filter(|id| id.starts_with('E') || *id == "W0401")
             .collect();
         assert_eq!(errors, [""; 0], "{}", row.example);

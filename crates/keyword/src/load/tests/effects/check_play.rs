@@ -29,7 +29,8 @@ fn config(lines: &str) -> Arc<Config> {
     Arc::new(loaded.config.unwrap_or_else(|| panic!("{lines}: {told:?}")))
 }
 
-/// Returns the bytes sent, with marks for connections, and the result.
+/// Runs the check of backend `b` against a peer, and returns the bytes that the check sent, with
+/// marks for connections, and its result.
 fn played(lines: &str, talk: &[Says]) -> (Vec<u8>, CheckResult) {
     let config = config(lines);
     let backend = config.proxies.iter().position(|p| &*p.name == "b");
@@ -43,7 +44,7 @@ fn played(lines: &str, talk: &[Says]) -> (Vec<u8>, CheckResult) {
     let mut play = Play::new(&script, subject, None, false);
     let mut sent = Vec::new();
     let mut talk = talk.iter();
-    // No script of these tests has more steps.
+    // Limits the steps: no script of these tests has more.
     for _ in 0..64 {
         match play.next_step() {
             Next::Verdict(result) => return (sent, result),

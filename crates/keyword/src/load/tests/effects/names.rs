@@ -1,4 +1,5 @@
-//! Tests that names which clients request (`do-resolve`) delay no name of a server.
+//! Tests that names which clients make the proxy resolve (`do-resolve`) do not delay the names of
+//! servers.
 
 use crate::testing::load_text;
 use model::names::plan::{ASKED_MAX, Due, ResolutionSchedule};

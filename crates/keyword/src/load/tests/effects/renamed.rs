@@ -1,4 +1,5 @@
-//! Tests that a server keeps its health under another name.
+//! Tests that a server of a new configuration keeps the health that the same address had under
+//! another name.
 
 use crate::testing::load_text;
 use model::config::Config;

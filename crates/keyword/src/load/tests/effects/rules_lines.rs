@@ -78,7 +78,7 @@ fn requests_are_seen_as_lines_and_rewritten_line_by_line() {
         ("reqidel ^x-list:", "GET /a/b?c=d HTTP/1.1|host: h|user-agent: curl/7|content-length: 3||".into()),
         ("reqidel ^x-list:\\ b", "GET /a/b?c=d HTTP/1.1|host: h|x-list: a|user-agent: curl/7|content-length: 3||".into()),
         ("reqirep ^(X-List:)(.*) X-Other:\\2", "GET /a/b?c=d HTTP/1.1|host: h|x-other: a|x-other: b|user-agent: curl/7|content-length: 3||".into()),
-        // The start line has no header's line to it: rules that match it are done.
+        // A rule that matches the start line does not change header lines.
         ("reqrep ^(.*)a(.*) \\1A\\2", "GET /A/b?c=d HTTP/1.1|host: h|x-list: a|x-list: b|user-agent: curl/7|content-length: 3||".into()),
         ("reqadd X-New:\\ 1\nreqrep ^X-New:\\ 1 X-New:\\ 2\nreqadd X-Two:\\ %b if { path /a/b }", format!("GET /a/b?c=d HTTP/1.1|{}x-new: 1|x-two: %b||", &rest[..rest.len() - 1])),
         ("reqdel .", "GET /a/b?c=d HTTP/1.1|content-length: 3||".into()),

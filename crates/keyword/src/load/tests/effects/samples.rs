@@ -1,4 +1,4 @@
-//! Tests the documented examples of fetches and converters in lines.
+//! Tests that the documented examples of fetches and converters parse without a diagnostic.
 
 use crate::family::{Loader, registry};
 use configuration::LoadOptions;
