@@ -1,5 +1,6 @@
 //! Runs Evenkeel: joins the parts in one table, and selects the personality by the name under which
-//! the process was started. Also the entry of the internal processes (loader and roles).
+//! the process was started. The crate is also the entry of the internal processes (loader and
+//! roles).
 
 // Reports unused code only in a complete build.
 #![cfg_attr(

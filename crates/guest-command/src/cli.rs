@@ -1,5 +1,6 @@
 //! Implements `evenkeel guest`, which shows guests and sends orders about them to the guest role
-//! through the running supervisor, and `evenkeel node`, which drains a node for maintenance.
+//! through the running supervisor, and `evenkeel node`, which drains a node for maintenance and
+//! fills it again.
 
 mod clone;
 mod console;

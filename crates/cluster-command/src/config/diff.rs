@@ -1,5 +1,5 @@
-//! Implements `config diff`, which prints the difference between two versions or a version and
-//! local files, and `config blame`, which prints the version and author of each line.
+//! Implements `config diff`, which prints the difference between two versions, and `config blame`,
+//! which prints the version and author of each line.
 
 use super::mask::mask;
 use super::{ConfigError, VERSIONS_MAX, accepted, print, records, set, time, version};

@@ -1,5 +1,5 @@
-//! Executes the command line of `evenkeel`: selects the subcommand, and generates the completions
-//! and the man page from the definitions.
+//! Executes the command line of `evenkeel`: selects the subcommand, loads files for the input of a
+//! role, and generates the completions and the man page from the definitions.
 
 mod against;
 mod check;

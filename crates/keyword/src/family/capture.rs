@@ -1,5 +1,5 @@
-//! Builds the lines that declare slots for captured values: `capture request header`, `declare
-//! capture`.
+//! Builds the lines that declare slots for captured values: `capture request header`, `capture
+//! response header`, `capture cookie`, `declare capture`.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;

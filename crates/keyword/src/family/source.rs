@@ -1,5 +1,5 @@
 //! Builds `source` of backends and servers, which sets the source address of connections to
-//! servers, also to that of the client.
+//! servers. The address may be that of the client.
 
 use super::{Args, Built};
 use crate::family::Loader;

@@ -1,4 +1,4 @@
-//! Errors that prevent a process from serving.
+//! Defines the errors that prevent a process from serving, with their messages.
 
 use confinement::ConfinementError;
 use language::reason;

@@ -1,5 +1,6 @@
 //! Opens the configured listeners and statistics sockets with the initial privileges, reports those
-//! that cannot be opened, and renders addresses in messages.
+//! that cannot be opened, and renders addresses in messages. Also lists the programs that external
+//! checks run.
 
 use super::{Fetched, StartError, before};
 use keyword::load::Loaded;
