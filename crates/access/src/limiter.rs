@@ -4,6 +4,7 @@
 pub use crate::key::Key;
 
 use crate::peers::{AttemptChange, Peers};
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -141,10 +142,21 @@ impl Limiter {
             // many addresses: the keys with the latest or the most failures stay.
             if self.until.len() >= ENTRIES_MAX {
                 let mut all: Vec<u64> = self.until.values().copied().collect();
-                let middle = all.len() / 2;
-                let (_, middle, _) = all.select_nth_unstable(middle);
+                let half = all.len() / 2;
+                let (_, middle, later) = all.select_nth_unstable(half);
                 let middle = *middle;
-                self.until.retain(|_, until| *until > middle);
+                // Of the keys with the middle time, as many stay as the half needs: in a flood that
+                // failed in one moment, all have that time.
+                let mut room = 1 + later.iter().filter(|until| **until == middle).count();
+                self.until.retain(|_, until| match (*until).cmp(&middle) {
+                    Ordering::Less => false,
+                    Ordering::Greater => true,
+                    Ordering::Equal if room == 0 => false,
+                    Ordering::Equal => {
+                        room -= 1;
+                        true
+                    }
+                });
             }
         }
         self.until.entry(key.clone()).or_insert(now)
@@ -301,6 +313,20 @@ mod tests {
         // Three codes of a million are valid at a time, so a day of attempts finds one with a
         // probability of one in a thousand.
         const { assert!(86_400_000 / CODE_BACK_MS * 3 < 1_000) };
+    }
+
+    #[test]
+    fn a_flood_of_failures_in_one_moment_drops_half_of_the_keys() {
+        let mut limiter = Limiter::default();
+        let guessed = Key::of([198, 51, 100, 7].into());
+        for _ in 0..TRIES {
+            limiter.count(std::slice::from_ref(&guessed), 1);
+        }
+        for number in 0..ENTRIES_MAX as u32 {
+            limiter.count(&[Key::of(number.to_be_bytes().into())], 1);
+        }
+        assert_eq!(limiter.until.len(), ENTRIES_MAX / 2 + 1);
+        assert!(limiter.wait(&[guessed], 1).is_some());
     }
 
     #[test]
