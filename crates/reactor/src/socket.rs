@@ -457,12 +457,18 @@ impl StreamSocket {
 
     /// Makes the close silent: nothing is sent, not even a reset, so the peer keeps its side open
     /// until it times out. Uses TCP_REPAIR if the process has permission. Otherwise the close is a
-    /// reset, whose TTL is one hop with IPv4.
+    /// reset that reaches only the next hop.
     pub fn close_silently(&self) {
-        if self.enable_tcp_repair() {
-            return;
+        if !self.enable_tcp_repair() {
+            self.reset_within_one_hop();
         }
+    }
+
+    /// Makes the close a reset that reaches only the next hop.
+    pub(crate) fn reset_within_one_hop(&self) {
+        // One of the two fails: a socket is either IPv4 or IPv6.
         let _ = sockopt::set_ip_ttl(&self.fd, 1);
+        let _ = sockopt::set_ipv6_unicast_hops(&self.fd, Some(1));
         let _ = self.set_linger_zero();
     }
 

@@ -107,7 +107,7 @@ impl Fields {
     }
 
     /// Returns the allocated memory, bytes.
-    pub fn memory(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         self.bytes.capacity() + self.list.capacity() * size_of::<FieldRange>()
     }
 
@@ -151,11 +151,6 @@ impl Fields {
 
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
-    }
-
-    /// Returns the allocated memory for accounting, bytes.
-    pub fn memory_bytes(&self) -> usize {
-        self.bytes.capacity() + self.list.capacity() * size_of::<FieldRange>()
     }
 
     /// Returns the number of bytes that [`Self::write_lines`] writes, including the first line.

@@ -116,7 +116,7 @@ impl HttpMessage {
 
     /// Returns the allocated memory, bytes.
     pub fn memory(&self) -> usize {
-        self.fields.memory()
+        self.fields.memory_bytes()
     }
 
     pub fn clear(&mut self) {

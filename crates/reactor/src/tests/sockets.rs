@@ -482,3 +482,23 @@ fn an_idle_socket_without_a_waiting_task_notices_its_close() {
         assert!(socket.is_peer_closed());
     });
 }
+
+#[test]
+fn a_silent_close_without_permission_resets_no_further_than_the_next_hop() {
+    on_loop(|| async {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            client.set_nonblocking(true).unwrap();
+            let socket =
+                StreamSocket::from_nonblocking(OwnedFd::from(client), Assumed::Both).unwrap();
+            socket.reset_within_one_hop();
+            let hops = if listener.local_addr().unwrap().is_ipv4() {
+                u8::try_from(sockopt::ip_ttl(socket.fd()).unwrap()).unwrap()
+            } else {
+                sockopt::ipv6_unicast_hops(socket.fd()).unwrap()
+            };
+            assert_eq!(hops, 1, "{address}");
+        }
+    });
+}
