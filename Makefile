@@ -29,7 +29,9 @@ unit = $(DESTDIR)$(PREFIX)/lib/systemd/system
 fish = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 lib  = $(DESTDIR)$(PREFIX)/lib
 
-built = target/release/evenkeel
+built  = target/release/evenkeel
+writer = $(built)
+pages  = target/pages
 
 # The parts that `make run` builds, and the others, each of which builds with them alone.
 small = --no-default-features --features proxy,address
@@ -46,7 +48,7 @@ xtask = $(CARGO) build --locked --workspace --bin xtask --test scenarios && \
 # The oldest supported compiler, as Cargo.toml states it.
 oldest := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run demo-platform build test test-parts test-peers test-programs test-long fuzz bench changes conformance soak tidy screenshots manual install install-haproxy install-keepalived toolchain
+.PHONY: help run demo-platform build test test-parts test-peers test-programs test-long fuzz bench changes conformance soak tidy screenshots manual install install-files deb install-haproxy install-keepalived toolchain
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -152,28 +154,34 @@ screenshots: toolchain ## take the pictures of docs/console.md and check the pag
 manual: build ## write the reference manual as HTML, target/manual/index.html
 	$(built) manual --html target/manual
 
-install: build ## install binary, manual, completions, examples and systemd files below PREFIX
-	$(built) man >target/evenkeel.1
-	$(built) completions bash >target/evenkeel.bash
-	$(built) completions zsh >target/_evenkeel
-	$(built) completions fish >target/evenkeel.fish
-	rm -rf target/manual && $(built) manual --html target/manual >/dev/null
+install: build install-files ## install binary, manual, completions, examples and systemd files below PREFIX
+
+# For packages: `writer` is a program that runs on this machine and has the same text as `built`.
+install-files:
+	mkdir -p $(pages)
+	$(writer) man >$(pages)/evenkeel.1
+	$(writer) completions bash >$(pages)/evenkeel.bash
+	$(writer) completions zsh >$(pages)/_evenkeel
+	$(writer) completions fish >$(pages)/evenkeel.fish
+	rm -rf $(pages)/manual && $(writer) manual --html $(pages)/manual >/dev/null
 	install -D -m 755 $(built) $(bin)/evenkeel
 	install -d $(doc)/pictures $(doc)/examples
-	install -m 644 target/manual/* docs/*.md docs/*.png LICENSE packaging/windows/*.ps1 $(doc)
+	install -m 644 $(pages)/manual/* docs/*.md docs/*.png LICENSE packaging/windows/*.ps1 $(doc)
 	install -m 644 docs/pictures/* $(doc)/pictures
 	install -m 644 examples/*.cfg $(doc)/examples
-	install -D -m 644 packaging/sysusers.d/evenkeel.conf $(lib)/sysusers.d/evenkeel.conf
+	install -D -m 644 -t $(lib)/sysusers.d packaging/sysusers.d/*.conf
 	install -D -m 644 packaging/tmpfiles.d/evenkeel-haproxy.conf $(lib)/tmpfiles.d/evenkeel-haproxy.conf
-	install -D -m 644 target/evenkeel.1 $(man)/evenkeel.1
-	install -D -m 644 target/evenkeel.bash $(bash)/evenkeel
-	install -D -m 644 target/_evenkeel $(zsh)/_evenkeel
-	install -D -m 644 target/evenkeel.fish $(fish)/evenkeel.fish
-	for unit in evenkeel evenkeel-cluster evenkeel-farm-agent evenkeel-guests evenkeel-haproxy evenkeel-keepalived; do \
-		sed 's,/usr/bin/evenkeel,$(PREFIX)/bin/evenkeel,' packaging/systemd/$$unit.service \
-			>target/$$unit.service && \
-		install -D -m 644 target/$$unit.service $(unit)/$$unit.service || exit 1; \
+	install -D -m 644 $(pages)/evenkeel.1 $(man)/evenkeel.1
+	install -D -m 644 $(pages)/evenkeel.bash $(bash)/evenkeel
+	install -D -m 644 $(pages)/_evenkeel $(zsh)/_evenkeel
+	install -D -m 644 $(pages)/evenkeel.fish $(fish)/evenkeel.fish
+	for unit in $(notdir $(wildcard packaging/systemd/*.service)); do \
+		sed 's,/usr/bin/evenkeel,$(PREFIX)/bin/evenkeel,' packaging/systemd/$$unit >$(pages)/$$unit && \
+		install -D -m 644 $(pages)/$$unit $(unit)/$$unit || exit 1; \
 	done
+
+deb: ## build the Debian packages, into target/deb
+	scripts/make-deb $(DEB_ARGS)
 
 install-haproxy: install ## also link it under the name haproxy
 	@if [ -e $(bin)/haproxy ] && [ ! -L $(bin)/haproxy ]; then \

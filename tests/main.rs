@@ -10,6 +10,7 @@ mod farm;
 #[path = "../crates/farm/tests/it/client.rs"]
 mod farm_client;
 mod guest;
+mod package;
 mod program;
 mod proxy;
 mod tls;

@@ -1,0 +1,109 @@
+# Runs as root in a Debian that was booted for it, with the packages in /trial/packages and haproxy
+# and keepalived of Debian. Prints a line `ok NAME` or `FAILED NAME` for each check.
+
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+cd /trial/packages
+
+# check NAME COMMAND...
+check() {
+    name=$1
+    shift
+    if "$@" >/trial/output 2>&1; then
+        echo "ok $name"
+    else
+        echo "FAILED $name: $*"
+        cat /trial/output
+    fi
+}
+
+# refuse NAME COMMAND...
+refuse() {
+    name=$1
+    shift
+    if "$@" >/trial/output 2>&1; then
+        echo "FAILED $name: $*"
+        cat /trial/output
+    else
+        echo "ok $name"
+    fi
+}
+
+installs() { apt-get install --yes --no-install-recommends "$@"; }
+# Restored by the new version of the package, as by an upgrade.
+reinstalls() { dpkg --install "$@"; }
+main_process() { systemctl show --property MainPID --value "$1"; }
+serves() { curl --silent --fail --output /dev/null "$1"; }
+# How often `curl` fails while `$@` runs.
+failures_during() {
+    : >/trial/failures
+    touch /trial/loading
+    while [ -e /trial/loading ]; do
+        serves http://127.0.0.1:8404/ || echo failed >>/trial/failures
+    done &
+    "$@"
+    result=$?
+    rm /trial/loading
+    wait
+    [ $result = 0 ] && [ ! -s /trial/failures ]
+}
+
+ip link set eth0 up
+ip address add 10.99.0.2/24 dev eth0
+systemctl is-system-running --wait >/dev/null
+systemctl restart keepalived
+check 'haproxy serves before' serves http://127.0.0.1:8080/
+
+check 'evenkeel is installed' installs ./evenkeel_*.deb
+check 'its service is enabled' systemctl is-enabled evenkeel
+check 'its service runs' systemctl is-active evenkeel
+check 'its file is served' serves http://127.0.0.1:8404/
+check 'the proxy has a user of its own' pgrep --euid evenkeel-proxy
+for unit in evenkeel evenkeel-cluster evenkeel-guests evenkeel-farm-agent; do
+    check "$unit.service is valid" systemd-analyze --man=no verify "$unit.service"
+done
+refuse 'only one service is enabled' systemctl is-enabled evenkeel-cluster
+
+before=$(main_process evenkeel)
+check 'an upgrade fails no request' failures_during reinstalls ./evenkeel_*.deb
+check 'an upgrade does not restart the service' test "$before" = "$(main_process evenkeel)"
+check 'an upgrade is adopted' sh -c 'journalctl --unit evenkeel | grep "the supervisor is now"'
+
+cp /etc/haproxy/haproxy.cfg /trial/haproxy.cfg
+echo 'no such line' >>/etc/haproxy/haproxy.cfg
+refuse 'a file with an error is not taken over' installs ./evenkeel-haproxy_*.deb
+check 'haproxy still serves' serves http://127.0.0.1:8080/
+check 'haproxy is still its own program' sh -c 'haproxy -v | grep --invert-match Evenkeel'
+cp /trial/haproxy.cfg /etc/haproxy/haproxy.cfg
+check 'evenkeel-haproxy is installed' installs ./evenkeel-haproxy_*.deb
+check 'evenkeel-haproxy.service is valid' systemd-analyze --man=no verify evenkeel-haproxy.service
+check 'haproxy is Evenkeel' sh -c 'haproxy -v | grep Evenkeel'
+check 'evenkeel-haproxy serves' serves http://127.0.0.1:8080/
+check 'evenkeel-haproxy is enabled' systemctl is-enabled evenkeel-haproxy
+check 'the old name reloads it' systemctl reload haproxy
+check 'the old name shows it' sh -c 'systemctl show --property Id haproxy | grep evenkeel-haproxy'
+check 'an upgrade of both' reinstalls ./evenkeel_*.deb ./evenkeel-haproxy_*.deb
+check 'evenkeel-haproxy still serves' serves http://127.0.0.1:8080/
+
+check 'evenkeel-keepalived is installed' installs ./evenkeel-keepalived_*.deb
+check 'evenkeel-keepalived.service is valid' systemd-analyze --man=no verify evenkeel-keepalived.service
+check 'keepalived is Evenkeel' sh -c 'keepalived --version 2>&1 | grep -i Evenkeel'
+check 'keepalived.service runs' systemctl is-active keepalived
+check 'it owns the address' sh -c 'timeout 60 sh -c "until ip address | grep 10.99.0.1; do sleep 0.2; done"'
+
+exposure() { systemd-analyze security "$1" | sed -n 's/.*level for .*: \([0-9.]*\) .*/\1/p'; }
+for unit in evenkeel evenkeel-haproxy evenkeel-keepalived; do
+    echo "exposure of $unit: $(exposure $unit.service)"
+done
+
+check 'evenkeel-haproxy is removed' apt-get remove --yes evenkeel-haproxy
+check 'haproxy is itself again' sh -c 'haproxy -v | grep --invert-match Evenkeel'
+check 'haproxy serves again' sh -c 'timeout 60 sh -c "until curl -sf http://127.0.0.1:8080/; do sleep 0.2; done"'
+check 'haproxy is enabled again' systemctl is-enabled haproxy
+check 'evenkeel-keepalived is removed' apt-get remove --yes evenkeel-keepalived
+check 'keepalived runs again' systemctl is-active keepalived
+check 'all is purged' apt-get purge --yes evenkeel evenkeel-haproxy evenkeel-keepalived
+check 'nothing is left' sh -c '! find / -xdev -path /trial -prune -o -path /var/log -prune -o -path /var/cache -prune -o -iname "*evenkeel*" -print | grep .'
+refuse 'no process is left' pgrep evenkeel
+check 'haproxy serves at last' serves http://127.0.0.1:8080/
+check 'no unit has failed' sh -c '! systemctl --failed --no-legend | grep .'
+echo finished
