@@ -51,8 +51,8 @@ pub struct LeaseJournal<A = Ipv4Addr> {
     known: BTreeMap<A, Holder>,
     /// Longest lease that may be in force, seconds. Zero: unknown.
     longest_s: u32,
-    /// True if the file had damage at the start.
-    is_damaged: bool,
+    /// Damage that the file had at the start.
+    damage: Option<LeaseFileDamage>,
     /// Lock against other processes, held as long as the journal is open.
     _lock: Lock,
 }
@@ -93,7 +93,7 @@ impl<A: Address> LeaseJournal<A> {
             }
             Err(error) => return Err(error),
         };
-        if was.is_damaged {
+        if was.damage.is_some() {
             std::fs::copy(&path, path.with_extension(DAMAGED))?;
         }
         let mut journal = LeaseJournal {
@@ -101,13 +101,13 @@ impl<A: Address> LeaseJournal<A> {
                 Some(journal) => RecordFile::open(path.clone(), journal)?,
                 None => {
                     // A file with damage may lack leases, so it gets another number.
-                    let store = was.store.filter(|_| !was.is_damaged);
+                    let store = was.store.filter(|_| was.damage.is_none());
                     let journal = Journal::new(store.unwrap_or_else(new_store).into());
                     RecordFile::new(path.clone(), journal)
                 }
             },
             longest_s: was.longest_s,
-            is_damaged: was.is_damaged,
+            damage: was.damage,
             known: was.known,
             _lock: lock,
         };
@@ -126,13 +126,28 @@ impl<A: Address> LeaseJournal<A> {
     /// there is none.
     pub fn damage(&self) -> Option<String> {
         let path = self.file.path();
-        self.is_damaged.then(|| {
-            format!(
-                "{} is damaged: leases in it are lost, and each address is probed before it is given again; the \
-                 file as it was is {}",
-                path.display(),
-                path.with_extension(DAMAGED).display()
-            )
+        let is = match self.damage? {
+            LeaseFileDamage::Damaged => "is damaged",
+            LeaseFileDamage::OtherProgram => "was written by another version of Evenkeel",
+        };
+        Some(format!(
+            "{} {is}: leases in it are lost; this node withholds each address of a cluster until the lease that its \
+             client may have has ended, and probes each other address before it is given again; the file as it was \
+             is {}",
+            path.display(),
+            path.with_extension(DAMAGED).display()
+        ))
+    }
+
+    /// Explains in a few words why the owners of some addresses are unknown since the start. None:
+    /// they are known.
+    pub fn lost_words(&self) -> Option<String> {
+        let name = self.file.path().file_name().unwrap_or_default().display();
+        self.damage.map(|damage| match damage {
+            LeaseFileDamage::Damaged => format!("{name} was damaged at the start"),
+            LeaseFileDamage::OtherProgram => format!(
+                "{name} was written by another version of Evenkeel, and this one cannot read it"
+            ),
         })
     }
 
@@ -325,6 +340,14 @@ pub fn clients<A: Address>(directory: &Path, section: &str) -> io::Result<(Vec<(
     Ok((clients.collect(), was.longest_s))
 }
 
+/// Damage of a file at a start: leases in it are lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum LeaseFileDamage {
+    Damaged,
+    /// The contents are intact, and this program cannot read them.
+    OtherProgram,
+}
+
 /// Contents of a file at a start.
 struct LeaseFileContents<A> {
     known: BTreeMap<A, Holder>,
@@ -333,7 +356,7 @@ struct LeaseFileContents<A> {
     /// Number that identifies the file.
     store: Option<u32>,
     generation: u32,
-    is_damaged: bool,
+    damage: Option<LeaseFileDamage>,
     /// None: the file has to be replaced.
     journal: Option<Journal>,
 }
@@ -345,7 +368,7 @@ impl<A> Default for LeaseFileContents<A> {
             longest_s: 0,
             store: None,
             generation: 0,
-            is_damaged: false,
+            damage: None,
             journal: None,
         }
     }
@@ -365,16 +388,23 @@ impl<A: Address> LeaseFileContents<A> {
     fn of_journal(journal: Journal, contents: FileContents) -> LeaseFileContents<A> {
         let records = contents.records.into_values();
         let known = records.filter_map(|record| Some((A::of_ip(record.key)?, record.value)));
-        let is_damaged = contents.damage == JournalDamage::Lost;
+        let damage =
+            (contents.damage == JournalDamage::Lost).then_some(if contents.has_unknown_frames {
+                LeaseFileDamage::OtherProgram
+            } else {
+                LeaseFileDamage::Damaged
+            });
         LeaseFileContents {
             known: known.collect(),
             longest_s: match contents.note {
                 Some(FileNote::Leases { longest_s }) => longest_s,
                 Some(FileNote::Copy { .. }) | None => 0,
             },
-            store: u32::try_from(journal.store()).ok().filter(|_| !is_damaged),
+            store: u32::try_from(journal.store())
+                .ok()
+                .filter(|_| damage.is_none()),
             generation: u32::try_from(journal.generation()).unwrap_or(u32::MAX),
-            is_damaged,
+            damage,
             journal: Some(journal).filter(|_| contents.damage == JournalDamage::None),
         }
     }

@@ -67,6 +67,9 @@ pub struct JournalContents<K, V, N = ()> {
     pub records: BTreeMap<K, Record<K, V>>,
     pub note: Option<N>,
     pub damage: JournalDamage,
+    /// True if another program has written frames, such as a newer one: their checksums are
+    /// correct, and this program cannot read them.
+    pub has_unknown_frames: bool,
 }
 
 /// Bytes to write. After the sync, [`Journal::generation`] is on disk.
@@ -127,7 +130,12 @@ impl Journal {
     {
         let mut journal = Journal::new(new_store);
         let whole = &bytes[..bytes.len().min(JOURNAL_BYTES_MAX)];
-        let (mut frames, damaged_at) = read_frames(whole, defect != Some(Defect::ChecksumIgnored));
+        let checks = defect != Some(Defect::ChecksumIgnored);
+        let ReadFrames {
+            mut frames,
+            damaged_at,
+            mut has_unknown,
+        } = read_frames(whole, checks);
         let is_end = |frame: &Frame<K, V, N>| matches!(frame, Frame::Generation(_));
         let is_confirmed = |at: usize| frames[at..].iter().any(is_end);
         let mut damage = match damaged_at {
@@ -155,7 +163,7 @@ impl Journal {
                 }
                 // Counts the file as lost, because another program, such as a newer one, has
                 // written it.
-                Frame::Head { .. } => damage = JournalDamage::Lost,
+                Frame::Head { .. } => (damage, has_unknown) = (JournalDamage::Lost, true),
                 Frame::Entry(JournalEntry::Put(record)) => {
                     records.insert(record.key, record);
                 }
@@ -179,6 +187,7 @@ impl Journal {
             records,
             note,
             damage,
+            has_unknown_frames: has_unknown,
         };
         (journal, contents)
     }
@@ -305,14 +314,22 @@ impl<K: Key, V: Value> Record<K, V> {
     }
 }
 
-/// Reads all valid frames. Also returns how many are before the first damage.
-fn read_frames<K, V, N>(bytes: &[u8], checks: bool) -> (Vec<Frame<K, V, N>>, Option<usize>)
+struct ReadFrames<K, V, N> {
+    frames: Vec<Frame<K, V, N>>,
+    /// Number of frames before the first damage.
+    damaged_at: Option<usize>,
+    /// True if a frame with a correct checksum cannot be decoded.
+    has_unknown: bool,
+}
+
+/// Reads all valid frames.
+fn read_frames<K, V, N>(bytes: &[u8], checks: bool) -> ReadFrames<K, V, N>
 where
     K: DeserializeOwned,
     V: DeserializeOwned,
     N: DeserializeOwned,
 {
-    let (mut frames, mut damaged_at) = (Vec::new(), None);
+    let (mut frames, mut damaged_at, mut has_unknown) = (Vec::new(), None, false);
     let mut rest = bytes;
     while !rest.is_empty() {
         let frame = split_frame(rest, checks);
@@ -323,13 +340,18 @@ where
             }
             None => {
                 damaged_at.get_or_insert(frames.len());
+                has_unknown |= split_frame(rest, true).is_some();
                 // Tries each position, because lengths behind a damaged frame cannot be trusted.
                 let next = (1..rest.len()).find(|at| split_frame(&rest[*at..], true).is_some());
                 rest = next.map_or(&[], |at| &rest[at..]);
             }
         }
     }
-    (frames, damaged_at)
+    ReadFrames {
+        frames,
+        damaged_at,
+        has_unknown,
+    }
 }
 
 fn checksum(length: [u8; 4], payload: &[u8]) -> u64 {
@@ -352,13 +374,17 @@ fn split_frame(bytes: &[u8], checks: bool) -> Option<(&[u8], &[u8])> {
 fn put<K: Serialize, V: Serialize, N: Serialize>(bytes: &mut Vec<u8>, frame: &Frame<K, V, N>) {
     // Ignores errors: memory takes everything, and the types of records serialise.
     let payload = rmp_serde::to_vec_named(frame).unwrap_or_default();
+    put_payload(bytes, &payload);
+}
+
+fn put_payload(bytes: &mut Vec<u8>, payload: &[u8]) {
     let length = u32::try_from(payload.len())
         .unwrap_or(u32::MAX)
         .to_le_bytes();
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&length);
-    bytes.extend_from_slice(&checksum(length, &payload).to_le_bytes());
-    bytes.extend_from_slice(&payload);
+    bytes.extend_from_slice(&checksum(length, payload).to_le_bytes());
+    bytes.extend_from_slice(payload);
 }
 
 #[cfg(test)]
@@ -425,6 +451,33 @@ mod tests {
             let write = journal.write(&pool, &BTreeSet::new(), 1);
             assert!(matches!(write, JournalWrite::Replace(_)));
         }
+    }
+
+    #[test]
+    fn frames_of_another_program_are_told_from_damage() {
+        let (_, _, file, _) = written();
+        let mut newer = Vec::new();
+        put_payload(&mut newer, b"\x81\xa5Newer\x01");
+        let lost = |bytes: &[u8]| {
+            let (_, contents) = read(bytes);
+            (
+                contents.damage == JournalDamage::Lost,
+                contents.has_unknown_frames,
+            )
+        };
+        assert_eq!(lost(&file), (false, false));
+        assert_eq!(lost(&[&newer[..], &file].concat()), (true, true));
+        // A head of another format.
+        let head = Frame::Head::<Lodging, Seat, ()> {
+            format: FORMAT + 1,
+            store: STORE,
+        };
+        let mut newer = Vec::new();
+        put(&mut newer, &head);
+        assert_eq!(lost(&[&newer[..], &file].concat()), (true, true));
+        let mut damaged = file.clone();
+        damaged[HEAD_BYTES] ^= 1;
+        assert_eq!(lost(&damaged), (true, false));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Parses the text files of earlier versions of Evenkeel, which are read once: the next write
 //! replaces them.
 
-use super::LeaseFileContents;
+use super::{LeaseFileContents, LeaseFileDamage};
 use crate::dhcp::mirror::LeaseCopy;
 use crate::dhcp::pool::{Holder, HolderChange};
 use crate::dhcp::range::Address;
@@ -33,7 +33,7 @@ pub(super) fn read_leases<A: Address>(bytes: &[u8]) -> LeaseFileContents<A> {
         } else if let Some((address, holder)) = parse_line(line) {
             contents.apply(address, holder);
         } else {
-            contents.is_damaged = true;
+            contents.damage = Some(LeaseFileDamage::Damaged);
         }
     }
     contents

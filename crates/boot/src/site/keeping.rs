@@ -167,6 +167,11 @@ impl<A: Address> LeaseStore<A> {
         }
     }
 
+    /// Explains why the owners of some addresses are unknown: see [`LeaseJournal::lost_words`].
+    pub(super) fn lost_words(&self) -> Option<String> {
+        self.journal.as_ref().and_then(LeaseJournal::lost_words)
+    }
+
     /// Returns the number of the journal file; zero: none yet.
     pub(super) fn number(&self) -> u32 {
         self.journal.as_ref().map_or(0, LeaseJournal::store)

@@ -268,18 +268,21 @@ impl NetworkState {
     /// Lists the ranges from which this node can give a new machine no address, and why.
     fn without_free(&self, [range, range6]: [Option<AddressCount>; 2]) -> Vec<String> {
         let kept = self.desk.as_ref().map_or(0, DhcpServer::kept);
-        let range = range.map(|count| (count, kept, "range"));
+        let lost = self.parts.keeping.lost_words();
+        let range = range.map(|count| (count, kept, "range", lost));
         let kept = self.six.kept();
-        let range6 = range6.map(|count| (count, kept, "range6"));
+        let lost = self.six.keeping.lost_words();
+        let range6 = range6.map(|count| (count, kept, "range6", lost));
         let ranges = [range, range6].into_iter().flatten();
-        let lacking = ranges.filter(|(count, kept, _)| count.free <= *kept);
+        let lacking = ranges.filter(|(count, kept, ..)| count.free <= *kept);
         let is_alone = self.parts.count < 2;
         let holds = !self.parts.standing.held.is_empty();
-        let words = lacking.filter_map(|(count, _, range)| {
+        let words = lacking.filter_map(|(count, _, range, lost)| {
             if count.unclear > 0 && count.free == 0 {
                 return Some(format!(
-                    "no address of {range} is free here: another node may have given {}",
-                    withheld(&count)
+                    "no address of {range} is free here: another node may have given {}{}",
+                    withheld(&count),
+                    lost.map(|lost| format!(" ({lost})")).unwrap_or_default()
                 ));
             }
             // In a cluster another node may have free addresses.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{Ipv4Network, LanConfig, MachineConfig, UnknownMachinePolicy};
 use crate::dhcp::desk::{ClusterNodeAddresses, DhcpNodeAddresses, DhcpServer};
-use crate::dhcp::pool::{AddressClaimResult, AddressKnowledge, ClientRequestState};
+use crate::dhcp::pool::{AddressClaimResult, AddressKnowledge, ClientRequestState, Holder};
 use crate::journal::LeaseJournal;
 use crate::site::{HeldPart, NodeLeaseStatus};
 use lab::ScratchDirectory;
@@ -155,6 +155,26 @@ fn what_is_withheld_is_said_also_where_another_address_is_free() {
     );
     let words = "1, which only their users get for up to";
     assert!(format!("{shown:?}").contains(words), "{shown:?}");
+}
+
+#[test]
+fn file_of_another_version_is_named_while_its_addresses_are_withheld() {
+    let scratch = ScratchDirectory::new().unwrap();
+    let path = scratch.path().join("lan.leases");
+    // A newer version writes files of a format that this one cannot read.
+    let note = record::JournalEntry::<IpAddr, Holder, String>::Note("newer".to_owned());
+    let newer = record::Journal::new(7).replace([note]);
+    std::fs::write(&path, &newer).unwrap();
+    let mut site = site(&scratch, &[], 1);
+    let pool = site.desk.as_mut().and_then(DhcpServer::pool).unwrap();
+    pool.give_up(0);
+    pool.take(0, false, part::report::Moment::now().boottime_ms);
+    let why = site.subject(&ServerStatus::default()).why;
+    let words = "another node may have given 3, which only their users get for up to 722 minutes (lan.leases was written \
+                 by another version of Evenkeel, and this one cannot read it)";
+    assert!(why.ends_with(words), "{why}");
+    let kept = std::fs::read(path.with_extension("damaged")).unwrap();
+    assert_eq!(kept, newer);
 }
 
 #[test]
