@@ -50,15 +50,84 @@ pub struct TftpListener {
 
 #[derive(Debug, Default)]
 struct TftpServerCommands {
-    listeners: Option<Vec<TftpListener>>,
+    listeners: Option<TftpListeners>,
+    /// Epoll value of the first of the next listeners.
+    next: u64,
     stop: bool,
+}
+
+/// Listeners in the epoll: the first has the value `first`, and each other one the next value.
+#[derive(Debug, Default)]
+struct TftpListeners {
+    first: u64,
+    all: Vec<TftpListener>,
+}
+
+impl TftpListeners {
+    fn get(&self, at: u64) -> Option<&TftpListener> {
+        let index = usize::try_from(at.checked_sub(self.first)?).ok()?;
+        self.all.get(index)
+    }
 }
 
 #[derive(Debug)]
 struct TftpServerState {
+    epoll: OwnedFd,
     orders: Mutex<TftpServerCommands>,
     wake: WakeEvent,
     counting: Counting,
+}
+
+impl TftpServerState {
+    fn new() -> io::Result<TftpServerState> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let wake = WakeEvent::new()?;
+        epoll::add(&epoll, &wake, EventData::new_u64(ORDERS), EventFlags::IN)?;
+        Ok(TftpServerState {
+            epoll,
+            orders: Mutex::default(),
+            wake,
+            counting: Counting::default(),
+        })
+    }
+
+    /// Adds all listeners to the epoll, or none of them, and commands the thread to serve them
+    /// instead of its current ones.
+    fn listen(&self, listeners: Vec<TftpListener>) -> io::Result<()> {
+        let count = u64::try_from(listeners.len()).unwrap_or(FIRST);
+        let mut orders = lock(&self.orders);
+        let first = orders.next;
+        let next = first.checked_add(count).filter(|next| *next < FIRST);
+        let next = next.ok_or(io::ErrorKind::StorageFull)?;
+        for (index, listener) in (0_usize..).zip(&listeners) {
+            let data = EventData::new_u64(first.saturating_add(index as u64));
+            let added = socket::listen(listener.socket.as_fd()).and_then(|()| {
+                Ok(epoll::add(
+                    &self.epoll,
+                    &listener.socket,
+                    data,
+                    EventFlags::IN,
+                )?)
+            });
+            if let Err(error) = added {
+                self.remove(listeners.get(..index).unwrap_or_default());
+                return Err(error);
+            }
+        }
+        orders.next = next;
+        let all = listeners;
+        if let Some(unused) = orders.listeners.replace(TftpListeners { first, all }) {
+            self.remove(&unused.all);
+        }
+        Ok(())
+    }
+
+    /// Removes listeners from the epoll: a copy of the descriptor elsewhere would keep them there.
+    fn remove(&self, listeners: &[TftpListener]) {
+        for listener in listeners {
+            let _: Result<(), Errno> = epoll::delete(&self.epoll, &listener.socket);
+        }
+    }
 }
 
 /// TFTP server. Dropping the value stops it.
@@ -80,13 +149,10 @@ impl Server {
         shelf: Arc<dyn ContentSource>,
         transfers_max: usize,
     ) -> io::Result<Server> {
-        let shared = Arc::new(TftpServerState {
-            orders: Mutex::default(),
-            wake: WakeEvent::new()?,
-            counting: Counting::default(),
-        });
-        let mut serving = TftpServerThread::new(Arc::clone(&shared), shelf, transfers_max)?;
-        serving.listen(listeners)?;
+        let shared = Arc::new(TftpServerState::new()?);
+        shared.listen(listeners)?;
+        let mut serving = TftpServerThread::new(Arc::clone(&shared), shelf, transfers_max);
+        serving.take_listeners();
         let thread = std::thread::Builder::new().name("tftp".to_owned());
         let thread = thread.spawn(move || serving.run())?;
         Ok(Server {
@@ -99,12 +165,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// A listener is not a UDP socket: nothing changes.
+    /// A listener is not a UDP socket, or the system accepts no further one: nothing changes.
     pub fn change(&self, listeners: Vec<TftpListener>) -> io::Result<()> {
-        for listener in &listeners {
-            socket::listen(listener.socket.as_fd())?;
-        }
-        lock(&self.shared.orders).listeners = Some(listeners);
+        self.shared.listen(listeners)?;
         self.shared.wake.wake();
         Ok(())
     }
@@ -170,11 +233,10 @@ enum SendResult {
 }
 
 struct TftpServerThread {
-    epoll: OwnedFd,
     shared: Arc<TftpServerState>,
     shelf: Arc<dyn ContentSource>,
     transfers_max: usize,
-    listeners: Vec<TftpListener>,
+    listeners: TftpListeners,
     transfers: HashMap<u64, ActiveTransfer>,
     by_client: HashMap<SocketAddr, u64>,
     of_one: HashMap<IpAddr, Vec<u64>>,
@@ -191,20 +253,12 @@ impl TftpServerThread {
         shared: Arc<TftpServerState>,
         shelf: Arc<dyn ContentSource>,
         transfers_max: usize,
-    ) -> io::Result<TftpServerThread> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        epoll::add(
-            &epoll,
-            &shared.wake,
-            EventData::new_u64(ORDERS),
-            EventFlags::IN,
-        )?;
-        Ok(TftpServerThread {
-            epoll,
+    ) -> TftpServerThread {
+        TftpServerThread {
             shared,
             shelf,
             transfers_max,
-            listeners: Vec::new(),
+            listeners: TftpListeners::default(),
             transfers: HashMap::new(),
             by_client: HashMap::new(),
             of_one: HashMap::new(),
@@ -212,22 +266,15 @@ impl TftpServerThread {
             next: FIRST,
             buffer: Vec::new(),
             ticked: Instant::now(),
-        })
+        }
     }
 
-    fn listen(&mut self, listeners: Vec<TftpListener>) -> io::Result<()> {
-        for old in self.listeners.drain(..) {
-            // Removes the old listener from the epoll: a copy of the descriptor elsewhere would
-            // keep it there.
-            let _: Result<(), Errno> = epoll::delete(&self.epoll, &old.socket);
+    /// Replaces the listeners by those of the last command, which are in the epoll already.
+    fn take_listeners(&mut self) {
+        if let Some(listeners) = lock(&self.shared.orders).listeners.take() {
+            let old = std::mem::replace(&mut self.listeners, listeners);
+            self.shared.remove(&old.all);
         }
-        for (listener, at) in listeners.iter().zip(0_u64..) {
-            socket::listen(listener.socket.as_fd())?;
-            let data = EventData::new_u64(at);
-            epoll::add(&self.epoll, &listener.socket, data, EventFlags::IN)?;
-        }
-        self.listeners = listeners;
-        Ok(())
     }
 
     fn run(&mut self) {
@@ -236,7 +283,7 @@ impl TftpServerThread {
             let tick = timespec(TICK);
             let timeout = (!self.transfers.is_empty()).then_some(&tick);
             events.clear();
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout) {
+            match epoll::wait(&self.shared.epoll, spare_capacity(&mut events), timeout) {
                 Ok(_) | Err(Errno::INTR) => {}
                 // Ends the thread. This error means that the descriptor is no epoll, which is
                 // impossible here.
@@ -260,12 +307,8 @@ impl TftpServerThread {
 
     fn take_orders(&mut self) -> bool {
         self.shared.wake.reset();
-        let orders = std::mem::take(&mut *lock(&self.shared.orders));
-        if let Some(listeners) = orders.listeners {
-            // Ignores an error: the listeners were checked when the command was given.
-            let _: io::Result<()> = self.listen(listeners);
-        }
-        orders.stop
+        self.take_listeners();
+        lock(&self.shared.orders).stop
     }
 
     fn end_all(&mut self) {
@@ -296,8 +339,7 @@ impl TftpServerThread {
 
     fn take_requests(&mut self, at: u64) {
         for _ in 0..TURN {
-            let listener = usize::try_from(at).ok();
-            let Some(listener) = listener.and_then(|at| self.listeners.get(at)) else {
+            let Some(listener) = self.listeners.get(at) else {
                 return;
             };
             let mut bytes = [0; REQUEST_MAX];
@@ -313,8 +355,7 @@ impl TftpServerThread {
     }
 
     fn take_request(&mut self, at: u64, came: &ReceivedDatagram, bytes: &[u8]) {
-        let listener = usize::try_from(at).ok();
-        let Some(listener) = listener.and_then(|at| self.listeners.get(at)) else {
+        let Some(listener) = self.listeners.get(at) else {
             return;
         };
         let interface = listener.interface.as_deref();
@@ -359,8 +400,7 @@ impl TftpServerThread {
         if self.of_one(came) < OF_ONE_MAX && self.transfers.len() >= self.transfers_max {
             self.displace();
         }
-        let listener = usize::try_from(at).ok();
-        let Some(listener) = listener.and_then(|at| self.listeners.get(at)) else {
+        let Some(listener) = self.listeners.get(at) else {
             return;
         };
         let interface = listener.interface.as_deref();
@@ -386,7 +426,14 @@ impl TftpServerThread {
             return self.shared.counting.refuse();
         };
         let id = self.next;
-        if epoll::add(&self.epoll, &socket, EventData::new_u64(id), EventFlags::IN).is_err() {
+        if epoll::add(
+            &self.shared.epoll,
+            &socket,
+            EventData::new_u64(id),
+            EventFlags::IN,
+        )
+        .is_err()
+        {
             return self.shared.counting.refuse();
         }
         self.next += 1;
@@ -449,7 +496,7 @@ impl TftpServerThread {
             active.is_full = false;
             let data = EventData::new_u64(id);
             let _: Result<(), Errno> =
-                epoll::modify(&self.epoll, &active.socket, data, EventFlags::IN);
+                epoll::modify(&self.shared.epoll, &active.socket, data, EventFlags::IN);
         }
         active.receive();
         self.advance(id);
@@ -463,7 +510,8 @@ impl TftpServerThread {
         let sent = active.send(&mut self.buffer, &self.shared.counting);
         if active.is_full && !was_full {
             let (data, flags) = (EventData::new_u64(id), EventFlags::IN | EventFlags::OUT);
-            let _: Result<(), Errno> = epoll::modify(&self.epoll, &active.socket, data, flags);
+            let _: Result<(), Errno> =
+                epoll::modify(&self.shared.epoll, &active.socket, data, flags);
         }
         if active.is_closed && active.transfer.end().is_none() {
             // Reads the packets that the client may have sent before it closed its port.

@@ -419,7 +419,12 @@ fn listeners_change_while_transfers_continue_and_a_stop_ends_them() {
         socket: pipe.into(),
         interface: None,
     };
-    assert!(threads.change(vec![wrong]).is_err());
+    let (refused, right) = listener("127.0.0.1");
+    assert!(threads.change(vec![right, wrong]).is_err());
+    // The current listener still serves, and the refused one is closed.
+    let mut third = Client::new(new);
+    assert_eq!(&third.ask(new, &read("file", ""))[..4], [0, 3, 0, 1]);
+    assert!(UdpSocket::bind(refused).is_ok());
     assert_eq!(&client.ack(2)[..4], [0, 3, 0, 3]);
     threads.stop();
     assert_eq!(client.receive(), b"\0\x05\0\0the server stops\0");
