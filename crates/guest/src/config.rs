@@ -15,6 +15,8 @@ use std::path::PathBuf;
 
 /// Default time that a guest has to shut down before its process is ended, milliseconds.
 pub const STOP_MS: u64 = 120_000;
+/// Longest `stop-timeout`, milliseconds.
+pub const STOP_MS_MAX: u32 = 24 * 3_600_000;
 
 /// All guests, templates and nodes of the configuration.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]

@@ -6,6 +6,7 @@ use clap::ArgMatches;
 use command::status::ask_part;
 use command::stopped::{arrived, signals};
 use command::word;
+use guest::config::STOP_MS_MAX;
 use guest::message::{GuestOrder as OfGuest, GuestResponse};
 use guest::role::report::{self, GUEST, NODE, REFUSED_DRAINS, RUNNING, STOPPED, THIS_NODE};
 use nix::sys::signal::{SigSet, raise};
@@ -27,8 +28,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOKS_WITHOUT_ORDER: u32 = 50;
 /// Time for which the command waits for a start; the start continues afterwards.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// Time for which the command waits until a guest has shut down; the order stays in force.
-const STOP_LIMIT: Duration = Duration::from_secs(3700);
+/// Time for which the command waits until a guest has shut down: longer than the guest role waits
+/// before it ends the guest. The order stays in force.
+const STOP_LIMIT: Duration = Duration::from_millis(STOP_MS_MAX as u64 + 100_000);
+/// Interval of the lines that differ only in their figures.
+const FIGURES_EVERY: Duration = Duration::from_secs(10);
 /// Maximum duration of `node fill --wait`: a machine that was switched on may have to wait for the
 /// others.
 const FILL_LIMIT: Duration = Duration::from_secs(600);
@@ -239,6 +243,7 @@ struct Patience {
     until: Instant,
     last: String,
     changed: Instant,
+    shown: Instant,
 }
 
 #[derive(PartialEq, Eq, Debug)]
@@ -254,6 +259,7 @@ impl Patience {
             until: now.checked_add(limit).unwrap_or(now),
             last: String::new(),
             changed: now,
+            shown: now,
         }
     }
 
@@ -262,8 +268,13 @@ impl Patience {
             return WaitProgress::TooLong("This command no longer waits");
         }
         if words != self.last {
+            let is_same = without_figures(words) == without_figures(&self.last);
             self.last = words.to_owned();
             self.changed = now;
+            if is_same && now.saturating_duration_since(self.shown) < FIGURES_EVERY {
+                return WaitProgress::Known;
+            }
+            self.shown = now;
             return WaitProgress::New;
         }
         if now.saturating_duration_since(self.changed) >= STALL_MAX {
@@ -274,6 +285,10 @@ impl Patience {
             WaitProgress::Known
         }
     }
+}
+
+fn without_figures(words: &str) -> String {
+    words.chars().filter(|one| !one.is_ascii_digit()).collect()
 }
 
 #[derive(Default)]
@@ -441,7 +456,12 @@ pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
             ));
         }
         was_recorded |= is_recorded;
-        Ok(WaitResult::Not(words_of(report, &name)?))
+        // The node of the guest knows how long it may still take.
+        let mut report = report.clone();
+        if elsewhere(&report, &name).is_some_and(|node| !is_away(&report, &node)) {
+            far::complete(&instance, &mut report, Some(&name));
+        }
+        Ok(WaitResult::Not(words_of(&report, &name)?))
     })
 }
 
@@ -720,6 +740,22 @@ mod tests {
             patience.record_status("it waits", at(300)),
             WaitProgress::TooLong(_)
         ));
+    }
+
+    #[test]
+    fn shutdown_of_the_longest_stop_timeout_is_awaited() {
+        let start = Instant::now();
+        let mut patience = Patience::new(STOP_LIMIT, start);
+        let seconds = u64::from(STOP_MS_MAX) / 1000;
+        let lines = (0..=seconds).filter(|second| {
+            let left = seconds - second;
+            let words = format!("guest mail is shutting down: killed in {left} s if it does not");
+            let now = start + Duration::from_secs(*second);
+            let progress = patience.record_status(&words, now);
+            assert!(!matches!(progress, WaitProgress::TooLong(_)), "{words}");
+            progress == WaitProgress::New
+        });
+        assert_eq!(lines.count() as u64, seconds / 10 + 1);
     }
 
     #[test]

@@ -18,7 +18,7 @@ const NODES_MAX: usize = 16;
 /// Highest priority; the lowest is its negative.
 const PRIORITY_MAX: i64 = 1000;
 /// Bounds of the time that a guest may take to shut down, milliseconds.
-const STOP_MS_RANGE: RangeInclusive<u32> = 1_000..=24 * 3600 * 1000;
+const STOP_MS_RANGE: RangeInclusive<u32> = 1_000..=crate::config::STOP_MS_MAX;
 
 #[derive(Debug)]
 pub(super) struct GuestSection {
