@@ -269,6 +269,17 @@ impl Session {
         }
     }
 
+    /// Returns the interval by which the session sends. A session that is up keeps the shorter
+    /// interval of before until the peer has confirmed the longer one, because the peer may still
+    /// expect packets by the shorter one (RFC 5880, 6.8.3).
+    fn current_tx(&self) -> Duration {
+        let idle = self.settings.idle_tx.max(IDLE_MIN);
+        match self.state {
+            BfdState::Up if self.polling => self.min_tx().min(idle),
+            _ => self.min_tx(),
+        }
+    }
+
     fn min_rx(&self) -> Duration {
         self.settings.min_rx.max(INTERVAL_MIN)
     }
@@ -287,7 +298,7 @@ impl Session {
             Some(_) => true,
         };
         let takes = self.peer.map_or(Duration::ZERO, |p| p.min_rx);
-        let interval = self.min_tx().max(takes);
+        let interval = self.current_tx().max(takes);
         self.due = match (wanted, self.due, self.sent) {
             (false, ..) => None,
             // The interval is unchanged, so the time that was drawn with jitter stays.

@@ -221,6 +221,34 @@ fn poll_gets_a_final_and_own_poll_repeats_until_final() {
 }
 
 #[test]
+fn longer_interval_begins_when_the_peer_has_confirmed_it() {
+    let mut session = Session::new(settings(10_000, 3), 1, Time(0));
+    session.handle_time(Time(0));
+    let mut packet = from_peer(&session, BfdState::Init);
+    packet.min_tx = MS(10_000);
+    let receive = |session: &mut Session, packet: &Packet, now: Time| {
+        session
+            .handle_packet(now, 255, &packet.encode())
+            .expect("taken");
+        all(session).0
+    };
+    let sent = receive(&mut session, &packet, Time(1));
+    assert!(sent.last().is_some_and(|sent| sent.poll));
+    assert_eq!(sent.last().map(|sent| sent.min_tx), Some(MS(10_000)));
+    // The first poll is lost. The peer expects packets each second, as the last packet that it has
+    // received announced.
+    packet.state = BfdState::Up;
+    let due = session.deadline().expect("a packet is due");
+    assert!(due <= Time(1_000_000_001), "{due:?}");
+    session.handle_time(due);
+    assert!(all(&mut session).0[0].poll);
+    packet.last = true;
+    receive(&mut session, &packet, due);
+    let next = session.deadline().expect("a packet is due");
+    assert!(next >= due.after(MS(7_500)), "{next:?}");
+}
+
+#[test]
 fn packets_from_afar_or_for_another_session_change_nothing() {
     let mut session = Session::new(settings(100, 3), 1, Time(0));
     let packet = from_peer(&session, BfdState::Init);
