@@ -273,6 +273,9 @@ impl AddressRole {
             && ready.contains(&EventSource::Files)
         {
             changed |= files.take_events();
+            for line in files.take_said() {
+                (self.given.log)(Level::Warning, &line);
+            }
         }
         if let Some(processes) = &mut self.tracker.processes {
             let due = processes.deadline().is_some_and(|at| at <= now);
