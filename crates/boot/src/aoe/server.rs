@@ -215,10 +215,10 @@ fn poll_interface(
 ) -> Option<Arc<AoeSocket>> {
     let mut table = lock(table);
     let index = index(&table.interface).filter(|_| !table.bays.is_empty());
-    let open = open.filter(|wire| index.is_some_and(|index| wire.is_of(&table.interface, index)));
+    let open = open.filter(|wire| index.is_some_and(|index| wire.is_of(index)));
     let opened = match (open, index) {
         (Some(open), _) => Ok(open),
-        (None, Some(index)) => AoeSocket::open(&table.interface, index).map(Arc::new),
+        (None, Some(index)) => AoeSocket::open(index).map(Arc::new),
         (None, None) => Err(io::ErrorKind::NotFound.into()),
     };
     table.trouble = opened.as_ref().err().map(|error| {

@@ -3,7 +3,7 @@
 use super::bay::FrameSender;
 use super::frame::{ETHER_TYPE, OVERHEAD_BYTES, SECTOR_BYTES, SECTORS_MAX};
 use crate::mac::Mac;
-use crate::net::packet;
+use crate::net::{link, packet};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -21,25 +21,25 @@ pub struct AoeSocket {
 }
 
 impl AoeSocket {
-    /// Opens the packet socket of an interface, given by its name and its index.
+    /// Opens the packet socket of an interface, given by its index.
     ///
     /// # Errors
     ///
     /// A system call fails: there is no such interface, or the permission is missing.
-    pub fn open(interface: &str, index: u32) -> io::Result<AoeSocket> {
+    pub fn open(index: u32) -> io::Result<AoeSocket> {
         let socket = packet::open()?;
         set_socket_recv_buffer_size(&socket, BUFFER_BYTES)?;
         packet::bind(&socket, index, ETHER_TYPE)?;
         Ok(AoeSocket {
+            mtu: mtu(&socket, index),
             socket,
             index,
-            mtu: mtu(interface),
         })
     }
 
     /// Returns whether the interface is still the one that was opened, with the same MTU.
-    pub fn is_of(&self, interface: &str, index: u32) -> bool {
-        self.index == index && self.mtu == mtu(interface)
+    pub fn is_of(&self, index: u32) -> bool {
+        self.index == index && self.mtu == mtu(&self.socket, index)
     }
 
     /// Returns the descriptor, which is readable when a frame has arrived.
@@ -91,9 +91,7 @@ impl FrameSender for AoeSocket {
     }
 }
 
-fn mtu(interface: &str) -> usize {
-    let text = std::fs::read_to_string(format!("/sys/class/net/{interface}/mtu"));
-    text.ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(MTU)
+fn mtu(socket: &OwnedFd, index: u32) -> usize {
+    let mtu = link::mtu(socket.as_fd(), index);
+    mtu.and_then(|mtu| mtu.try_into().ok()).unwrap_or(MTU)
 }

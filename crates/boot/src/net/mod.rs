@@ -7,7 +7,7 @@
 //! - [`six`] has the sockets of IPv6, and the MAC addresses of senders.
 //! - [`addresses`] monitors the addresses of this host, and [`lifetime`] chooses one of IPv6.
 //! - [`batch`] receives packets in batches, with the time that each has waited.
-//! - [`packet`] has packet sockets.
+//! - [`packet`] has packet sockets, and [`link`] queries the MTU of an interface.
 //! - [`own_source`] receives requests from clients that use an address of this host.
 //! - [`frame`] sends to a MAC address, and sends ARP requests (RFC 826).
 
@@ -15,6 +15,7 @@ pub mod addresses;
 pub mod batch;
 pub mod frame;
 pub mod lifetime;
+pub mod link;
 pub mod own_source;
 pub mod packet;
 pub mod router;

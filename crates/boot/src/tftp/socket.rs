@@ -2,6 +2,7 @@
 //! address and the interface of a request; a transfer has a socket with a port of its own and a
 //! single peer (RFC 1350, section 4).
 
+use crate::net::link;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use std::io;
 use std::mem::{MaybeUninit, zeroed};
@@ -210,24 +211,8 @@ pub(super) fn block_max(fd: BorrowedFd<'_>, came: &ReceivedDatagram) -> u16 {
         IpAddr::V4(_) => IPV4_BYTES,
         IpAddr::V6(_) => IPV6_BYTES,
     };
-    let block = mtu(fd, came.interface)
+    let block = link::mtu(fd, came.interface)
         .unwrap_or(USUAL_MTU)
         .saturating_sub(ip + UDP_AND_DATA_BYTES);
     u16::try_from(block).unwrap_or(u16::MAX)
-}
-
-fn mtu(fd: BorrowedFd<'_>, interface: u32) -> Option<u32> {
-    let name = rustix::net::netdevice::index_to_name_inlined(fd, interface).ok()?;
-    // SAFETY: this is plain data for which all zeroes are valid.
-    let mut request: libc::ifreq = unsafe { zeroed() };
-    // The last byte remains the terminating NUL.
-    let room = request.ifr_name.len() - 1;
-    for (slot, byte) in request.ifr_name.iter_mut().take(room).zip(name.as_bytes()) {
-        *slot = byte.cast_signed();
-    }
-    // SAFETY: the kernel reads and writes a value of this type for this request.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request) };
-    // SAFETY: the kernel has written this member or none, and all bytes are valid for it.
-    let mtu = unsafe { request.ifr_ifru.ifru_mtu };
-    u32::try_from(mtu).ok().filter(|_| result == 0)
 }
