@@ -1,6 +1,7 @@
 //! Reads the files of noVNC, spice-html5 and xterm.js from the installed packages, and names the
 //! paths under which they are served.
 
+use part::voice::write_error;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -97,7 +98,7 @@ pub(super) fn terminal(directory: &Path) -> StaticFiles {
 }
 
 /// Reads the files `*.js` of a directory and of its subdirectories, at most [`FILES_MAX`].
-/// Unreadable files are skipped.
+/// Unreadable files are skipped, and those over a limit are reported: a display may need them.
 fn add(directory: &Path, path: &str, depth: usize, files: &mut StaticFiles) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
@@ -110,8 +111,12 @@ fn add(directory: &Path, path: &str, depth: usize, files: &mut StaticFiles) {
         let path = format!("{path}/{name}");
         if kind.is_dir() && depth < DEPTH_MAX {
             add(&entry.path(), &path, depth + 1, files);
+        } else if name.ends_with(".js") && files.len() >= FILES_MAX {
+            let directory = directory.display();
+            return write_error(&format!(
+                "evenkeel: {directory}: not all files are served, since there are more than {FILES_MAX}\n"
+            ));
         } else if name.ends_with(".js")
-            && files.len() < FILES_MAX
             && let Some(bytes) = read(&entry.path())
         {
             files.insert(path, bytes.into());
@@ -119,10 +124,19 @@ fn add(directory: &Path, path: &str, depth: usize, files: &mut StaticFiles) {
     }
 }
 
+/// Reads a whole file. Part of a module would only cause errors in the browser.
 fn read(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut file = fs::File::open(path).ok()?.take(FILE_BYTES_MAX);
-    file.read_to_end(&mut bytes).ok()?;
+    let mut file = fs::File::open(path).ok()?.take(FILE_BYTES_MAX + 1);
+    let count = file.read_to_end(&mut bytes).ok()?;
+    if count as u64 > FILE_BYTES_MAX {
+        write_error(&format!(
+            "evenkeel: {} is not served, since it has more than {} MiB\n",
+            path.display(),
+            FILE_BYTES_MAX >> 20
+        ));
+        return None;
+    }
     Some(bytes)
 }
 
@@ -164,6 +178,17 @@ mod tests {
         );
         assert_eq!(&*files["novnc/core/util/int.js"], b"core/util/int.js");
         assert!(modules(&scratch.path().join("nothing")).is_empty());
+    }
+
+    #[test]
+    fn file_over_the_limit_is_not_served_in_part() {
+        let scratch = having(&["core/rfb.js"]);
+        for (bytes, is_served) in [(FILE_BYTES_MAX, true), (FILE_BYTES_MAX + 1, false)] {
+            let large = fs::File::create(scratch.path().join("core/large.js")).unwrap();
+            large.set_len(bytes).unwrap();
+            let files = modules(scratch.path());
+            assert_eq!(files.contains_key("novnc/core/large.js"), is_served);
+        }
     }
 
     #[test]

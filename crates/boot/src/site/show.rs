@@ -17,6 +17,7 @@ use part::report::{Grade, Moment, NumberKind, NumberRow, Subject};
 use std::collections::{BTreeMap, BTreeSet};
 
 const UNUSABLE_SHOWN: usize = 4;
+const NEW_SHOWN: usize = 20;
 /// Time for which the overview reports that older files were found, milliseconds.
 const OLDER_MS: u64 = 3_600_000;
 pub const NETWORK: &str = "boot-network";
@@ -141,11 +142,12 @@ impl NetworkState {
         if !others.is_empty() {
             subject = subject.list("other DHCP servers", others);
         }
-        let waiting: Vec<String> = self
-            .enlisted()
-            .map(|(mac, ..)| mac.to_string())
-            .take(20)
-            .collect();
+        let mut waiting: Vec<String> = self.enlisted().map(|(mac, ..)| mac.to_string()).collect();
+        let more = waiting.len().saturating_sub(NEW_SHOWN);
+        if more > 0 {
+            waiting.truncate(NEW_SHOWN);
+            waiting.push(format!("and {more} more"));
+        }
         if !waiting.is_empty() {
             subject = subject.list("new machines", waiting);
         }
@@ -472,7 +474,10 @@ fn of_overlays(disk: &str, look: &OverlayStatus) -> String {
     );
     // A line of the report has no space for more names.
     let unusable = look.unusable.iter().take(UNUSABLE_SHOWN).cloned();
-    let trouble: Vec<String> = unusable.chain(look.trouble.clone()).collect();
+    let more = look.unusable.len().saturating_sub(UNUSABLE_SHOWN);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    let trouble = unusable.chain(more).chain(look.trouble.clone());
+    let trouble: Vec<String> = trouble.collect();
     if trouble.is_empty() {
         told
     } else {

@@ -2,16 +2,16 @@
 //! and never lead to the host: the kernel resolves each path there (`openat2`, RESOLVE_IN_ROOT).
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, openat, openat2,
     renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Write, stderr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-const FILE_MAX: u64 = 4 << 20;
+const FILE_MAX: u64 = 16 << 20;
 const ENTRIES_MAX: usize = 4096;
 
 pub struct Inside {
@@ -60,20 +60,35 @@ impl Inside {
             .map(|opened| (opened, name))
     }
 
-    /// Reads a regular file, of a longer one the first 4 MiB. None: there is no such file, or it
-    /// cannot be read.
+    /// Reads a regular file. None: there is no such file, or it cannot be read. A file of more than
+    /// 16 MiB is reported, and not read.
     pub fn read(&self, path: &str) -> Option<Vec<u8>> {
-        let file = self.at(path, OFlags::RDONLY, 0).ok()?;
-        let stat = fstat(&file).ok()?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return None;
+        self.read_whole(path).unwrap_or_else(|words| {
+            warn(&words);
+            None
+        })
+    }
+
+    /// Reads a regular file, never a part of it.
+    fn read_whole(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
+        let Ok(file) = self.at(path, OFlags::RDONLY, 0) else {
+            return Ok(None);
+        };
+        let is_regular =
+            |stat: Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if !fstat(&file).is_ok_and(is_regular) {
+            return Ok(None);
         }
         let mut bytes = Vec::new();
-        File::from(file)
-            .take(FILE_MAX)
-            .read_to_end(&mut bytes)
-            .ok()?;
-        Some(bytes)
+        let read = File::from(file).take(FILE_MAX + 1).read_to_end(&mut bytes);
+        match read {
+            Ok(count) if count as u64 > FILE_MAX => Err(format!(
+                "{path} in the image: the file has more than {} MiB",
+                FILE_MAX >> 20
+            )),
+            Ok(_) => Ok(Some(bytes)),
+            Err(_) => Ok(None),
+        }
     }
 
     pub fn text(&self, path: &str) -> Option<String> {
@@ -85,14 +100,20 @@ impl Inside {
         self.at(path, OFlags::PATH, 0).is_ok()
     }
 
-    /// Returns the names in a directory, sorted. Returns none if there is no such directory.
+    /// Returns the names in a directory, sorted. Returns none if there is no such directory. More
+    /// than 4,096 names are reported, and cut.
     pub fn names(&self, path: &str) -> Vec<String> {
         let opened = self.at(path, OFlags::RDONLY | OFlags::DIRECTORY, 0);
         let entries = opened.and_then(Dir::new).into_iter().flatten().flatten();
-        let names = entries
-            .take(ENTRIES_MAX)
-            .map(|entry| entry.file_name().to_string_lossy().into_owned());
-        let mut names: Vec<String> = names.filter(|name| name != "." && name != "..").collect();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let names = names.filter(|name| name != "." && name != "..");
+        let mut names: Vec<String> = names.take(ENTRIES_MAX + 1).collect();
+        if names.len() > ENTRIES_MAX {
+            names.truncate(ENTRIES_MAX);
+            warn(&format!(
+                "{path} in the image: only {ENTRIES_MAX} entries of the directory are read"
+            ));
+        }
         names.sort();
         names
     }
@@ -136,7 +157,7 @@ impl Inside {
     /// Returns the system's error as a message.
     pub fn keep(&self, path: &str) -> Result<(), String> {
         let kept = format!("{path}.xen");
-        match self.read(path) {
+        match self.read_whole(path)? {
             Some(bytes) if !self.has(&kept) => self.write(&kept, &bytes),
             _ => Ok(()),
         }
@@ -175,10 +196,28 @@ impl Inside {
     }
 }
 
+fn warn(words: &str) {
+    // Ignores an error: without a terminal there is no reader.
+    let _ = writeln!(stderr(), "{words}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn file_is_read_whole_or_not_at_all() {
+        let scratch = lab::ScratchDirectory::new().unwrap();
+        let bytes = |size: u64| vec![b'x'; size as usize];
+        scratch.write("whole", bytes(FILE_MAX)).unwrap();
+        scratch.write("larger", bytes(FILE_MAX + 1)).unwrap();
+        let inside = Inside::open(scratch.path()).unwrap();
+        assert_eq!(inside.read("whole"), Some(bytes(FILE_MAX)));
+        assert_eq!(inside.read("larger"), None);
+        // No backup has a part of a file only.
+        assert!(inside.keep("larger").is_err() && !inside.has("larger.xen"));
+    }
 
     #[test]
     fn links_lead_to_places_in_the_tree() {
