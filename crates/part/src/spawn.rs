@@ -11,16 +11,17 @@ use crate::trace;
 use crate::voice::MessagePrinter;
 use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal,
-    waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_open,
+    pidfd_send_signal, waitid,
 };
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -224,13 +225,37 @@ fn execute(
             Ok(())
         });
     }
-    let child = command.spawn()?;
+    let mut child = command.spawn()?;
     drop(theirs);
     let pid = Pid::from_child(&child);
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    let pidfd = watch_child(&mut child)?;
     let mut process = Started::running(entry, pid, pidfd, channel);
     process.log_levels = Some(levels);
     Ok(process)
+}
+
+/// Opens a descriptor that is readable when a child has ended. If that fails, the child is killed
+/// with its process group and reaped: nobody could observe its end.
+///
+/// # Errors
+/// No descriptor is left.
+pub fn watch_child(child: &mut Child) -> io::Result<OwnedFd> {
+    watch_or_kill(child, |pid| pidfd_open(pid, PidfdFlags::empty()))
+}
+
+fn watch_or_kill(
+    child: &mut Child,
+    open: impl FnOnce(Pid) -> Result<OwnedFd, Errno>,
+) -> io::Result<OwnedFd> {
+    let pid = Pid::from_child(child);
+    open(pid).map_err(|errno| {
+        // Ignores errors: the child may have no group of its own, or may have ended. Its ID is not
+        // reused before it is reaped.
+        let _ = kill_process_group(pid, Signal::KILL);
+        let _ = child.kill();
+        let _ = child.wait();
+        errno.into()
+    })
 }
 
 /// Returns the name under which the events of a process are shown: its part, or the second word of
@@ -584,6 +609,26 @@ fn close_all_but(number: RawFd) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn child_that_cannot_be_watched_is_killed_and_reaped() {
+        for group in [false, true] {
+            let mut command = Command::new("sleep");
+            command.arg("600");
+            if group {
+                command.process_group(0);
+            }
+            let mut child = command.spawn().unwrap();
+            let pid = Pid::from_child(&child);
+            let error = watch_or_kill(&mut child, |_| Err(Errno::MFILE)).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+            assert_eq!(rustix::process::test_kill_process(pid), Err(Errno::SRCH));
+        }
+        let mut child = Command::new("true").spawn().unwrap();
+        let ended = watch_child(&mut child).unwrap();
+        poll(&mut [PollFd::new(&ended, PollFlags::IN)], None).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
 
     #[test]
     fn a_command_line_that_no_supervisor_writes_is_refused() {

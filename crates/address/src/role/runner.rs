@@ -6,12 +6,11 @@
 //! another: each one when its predecessor has ended, or after [`ORDER_WAIT`].
 
 use crate::config::Account;
+use part::spawn::watch_child;
 use part::wake::WakeEvent;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, set_parent_process_death_signal,
-};
+use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::fs::File;
@@ -420,18 +419,8 @@ fn spawn<T>(job: &ProgramJob<T>, null: &File, together: bool) -> io::Result<(Chi
         unsafe { command.pre_exec(die_too) };
     }
     let mut child = command.spawn()?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let opened = pid
-        .ok_or(rustix::io::Errno::SRCH)
-        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
-    match opened {
-        Ok(pidfd) => Ok((child, pidfd)),
-        Err(errno) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(errno.into())
-        }
-    }
+    let pidfd = watch_child(&mut child)?;
+    Ok((child, pidfd))
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use crate::stopped::{Stopped, signals};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use part::channel::timespec;
+use part::spawn::watch_child;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, Signal as Kill, kill_process_group, pidfd_open};
+use rustix::process::{Pid, Signal as Kill, kill_process_group};
 use std::ffi::OsString;
 use std::io::{Read, Write, stderr};
 use std::os::fd::AsFd;
@@ -143,7 +144,7 @@ impl Runner {
         show: &impl Fn(&str) -> Option<String>,
     ) -> Result<ExitStatus, Stopped> {
         let pid = Pid::from_child(child);
-        let ended = pidfd_open(pid, PidfdFlags::empty());
+        let ended = watch_child(child);
         let ended = ended.map_err(|error| format!("cannot watch a program: {error}"))?;
         let mut is_open = true;
         loop {

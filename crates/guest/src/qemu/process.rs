@@ -4,6 +4,7 @@
 use super::command;
 use super::filter;
 use super::home::{GuestDirectory, LOCK, Lock};
+use part::spawn::watch_child;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
@@ -127,9 +128,9 @@ impl QemuProcess {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let child = command.spawn()?;
+        let mut child = command.spawn()?;
         let pid = Pid::from_child(&child);
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        let pidfd = watch_child(&mut child)?;
         let process = QemuProcess {
             pid,
             pidfd,

@@ -3,14 +3,13 @@
 //! group.
 
 use super::control::{CommandExit, Invocation, PATH};
+use crate::spawn::watch_child;
 use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
-};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -72,8 +71,8 @@ impl Child {
                 }
             });
         }
-        let child = command.spawn()?;
-        let child = Child::of(&child, output)?;
+        let mut child = command.spawn()?;
+        let child = Child::of(&mut child, output)?;
         // Writes the whole input at once, for which the pipe has room. A program that reads no
         // input closes the pipe.
         match rustix::io::write(&input_end, &invocation.input) {
@@ -85,13 +84,9 @@ impl Child {
         Ok(child)
     }
 
-    fn of(child: &StdChild, output: OwnedFd) -> io::Result<Child> {
+    fn of(child: &mut StdChild, output: OwnedFd) -> io::Result<Child> {
         let pid = Pid::from_child(child);
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
-            // Kills the command: without a pidfd its end could not be observed.
-            let _ = kill_process_group(pid, Signal::KILL);
-            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
-        })?;
+        let pidfd = watch_child(child)?;
         Ok(Child {
             pid,
             pidfd,

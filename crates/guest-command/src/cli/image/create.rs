@@ -388,12 +388,12 @@ fn set_password(tree: &Path, password: &str) -> Result<(), String> {
         .arg("/usr/sbin/chpasswd")
         .stdin(std::process::Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
-    if let Some(mut input) = child.stdin.take() {
-        input
-            .write_all(format!("root:{password}\n").as_bytes())
-            .map_err(failed)?;
-    }
-    if child.wait().map_err(failed)?.success() {
+    let input = child.stdin.take();
+    let written = input.map(|mut input| input.write_all(format!("root:{password}\n").as_bytes()));
+    // Waits also after an error, so that no program in the image is left running.
+    let status = child.wait().map_err(failed)?;
+    written.transpose().map_err(failed)?;
+    if status.success() {
         Ok(())
     } else {
         Err("chpasswd could not set the password".to_owned())
