@@ -432,9 +432,7 @@ fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) 
         strict(l, span, "'vmac_xmit_base'");
     }
     own_name(l, draft, &mut vmac);
-    // Appends the router id to a MAC with five octets. Only here, because the router id may be
-    // configured further down.
-    if let Some(mac) = vmac.mac.as_mut().filter(|mac| mac[5] == 0) {
+    if let Some(mac) = vmac.mac.as_mut().filter(|_| draft.vmac_ends_in_vrid) {
         mac[5] = built.vrid;
     }
     if vmac.is_ipvlan && vmac.ipvlan.is_none() && !built.ipv6 {

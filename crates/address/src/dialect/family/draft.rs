@@ -109,6 +109,8 @@ pub(in crate::dialect) struct InstanceDraft {
     pub(in crate::dialect) vmac: Option<Vmac>,
     pub(in crate::dialect) vmac_transmit_on_base: Option<Span>,
     pub(in crate::dialect) vmac_for_addresses: Option<Span>,
+    /// The MAC of `use_vmac` has five octets, and the router id is the sixth.
+    pub(in crate::dialect) vmac_ends_in_vrid: bool,
     pub(in crate::dialect) addresses: Vec<At<Address>>,
     pub(in crate::dialect) excluded: Vec<At<Address>>,
     pub(in crate::dialect) routes: Vec<At<Route>>,

@@ -231,8 +231,15 @@ pub(in crate::dialect) fn key(bytes: &[u8]) -> [u8; KEY_BYTES] {
 fn use_vmac(l: &mut Loader<'_>, node: &ConfigStatement) {
     let mut vmac = Vmac::default();
     for word in node.arguments() {
-        match mac(&word.text, l.instance.vrid.as_ref().map(|v| v.value)) {
-            Some(mac) => vmac.mac = Some(mac),
+        match mac(&word.text) {
+            Some((mac, _)) if mac[0] & 1 != 0 => {
+                let message = format!("'{}' is a multicast address", word.text);
+                l.error(&codes::BAD_VALUE, word.span, message);
+            }
+            Some((mac, ends_in_vrid)) => {
+                vmac.mac = Some(mac);
+                l.instance.vmac_ends_in_vrid = ends_in_vrid;
+            }
             None if word.text.contains(':') && word.text.len() > 13 => {
                 let message = format!("'{}' is not a MAC address of five or six octets", word.text);
                 l.error(&codes::BAD_VALUE, word.span, message);
@@ -258,17 +265,23 @@ fn interface_name(l: &mut Loader<'_>, word: &SourceWord) -> Option<String> {
     None
 }
 
-/// Parses a MAC with six octets. One with five gets `vrid`, or zero, as its sixth octet.
-fn mac(text: &str, vrid: Option<u8>) -> Option<[u8; 6]> {
-    let octets: Option<Vec<u8>> = text
+/// Parses a MAC with six octets. One with five, also with a colon at its end, ends in the router id,
+/// which may be configured further down: the result is true, and the sixth octet zero.
+fn mac(text: &str) -> Option<([u8; 6], bool)> {
+    let five = text.strip_suffix(':');
+    let octets: Option<Vec<u8>> = five
+        .unwrap_or(text)
         .split(':')
         .map(|octet| (octet.len() <= 2).then(|| u8::from_str_radix(octet, 16).ok())?)
         .collect();
     let mut octets = octets?;
-    if octets.len() == 5 {
-        octets.push(vrid.unwrap_or(0));
+    let ends_in_vrid = octets.len() == 5;
+    if ends_in_vrid {
+        octets.push(0);
+    } else if five.is_some() {
+        return None;
     }
-    octets.try_into().ok()
+    Some((octets.try_into().ok()?, ends_in_vrid))
 }
 
 fn use_ipvlan(l: &mut Loader<'_>, node: &ConfigStatement) {
@@ -303,15 +316,15 @@ mod tests {
 
     #[test]
     fn a_mac_may_end_with_the_router_id() {
-        assert_eq!(
-            mac("00:00:5e:00:01:33", None),
-            Some([0, 0, 0x5e, 0, 1, 0x33])
-        );
-        assert_eq!(
-            mac("00:00:5e:00:01", Some(51)),
-            Some([0, 0, 0x5e, 0, 1, 51])
-        );
-        assert_eq!(mac("vrrp", None), None);
-        assert_eq!(mac("eth0:1", None), None);
+        let whole = |last| Some(([2, 0, 0x5e, 0, 1, last], false));
+        assert_eq!(mac("02:00:5e:00:01:33"), whole(0x33));
+        // Keepalived, too, keeps a last octet of zero.
+        assert_eq!(mac("02:00:5e:00:01:00"), whole(0));
+        for text in ["02:00:5e:00:01", "02:00:5e:00:01:"] {
+            assert_eq!(mac(text), Some(([2, 0, 0x5e, 0, 1, 0], true)));
+        }
+        for text in ["vrrp", "eth0:1", "02:00:5e:00:01:33:", "02:00:5e:00"] {
+            assert_eq!(mac(text), None);
+        }
     }
 }

@@ -337,6 +337,23 @@ fn instances_of_one_router_id_have_virtual_interfaces_of_names_of_their_own() {
 }
 
 #[test]
+fn router_id_ends_only_a_mac_with_five_octets() {
+    let of = |mac: &str| {
+        let instance = instance("virtual_router_id 51").replace(
+            "virtual_router_id 51",
+            &format!("use_vmac v {mac}\nvirtual_router_id 51"),
+        );
+        config(&instance).instances[0]
+            .vmac
+            .as_ref()
+            .and_then(|vmac| vmac.mac)
+    };
+    assert_eq!(of("02:00:00:00:01"), Some([2, 0, 0, 0, 1, 51]));
+    assert_eq!(of("02:00:00:00:01:00"), Some([2, 0, 0, 0, 1, 0]));
+    assert_eq!(of(""), None);
+}
+
+#[test]
 fn the_file_is_the_same_after_its_way_to_the_role() {
     let text = "global_defs {\nnotification_email {\na@example.com\n}\nsmtp_server 127.0.0.1\nnotify_fifo /run/x\n}\n".to_owned()
         + &instance("authentication {\nauth_type PASS\nauth_pass abc\n}\nuse_vmac vrrp.51\nvmac_xmit_base\nnotify_master \"/usr/bin/x 'a b'\" nobody");
