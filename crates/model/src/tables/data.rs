@@ -5,7 +5,7 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Shape {
     Number,
-    /// A counter of 64 bits, stored in two words.
+    /// A counter of 63 bits, stored in two words.
     Long,
     /// Event rate over a sliding period.
     Rate,

@@ -2,6 +2,7 @@
 //! stays while it is held, and its data is changed without a lock.
 
 use super::data::{Cell, DataType, Shape};
+use super::long::LongCounter;
 use super::rate::{Rate, RateParts};
 use super::store::{HEAD, Position, Row, Table, entry_time_now};
 use std::sync::Arc;
@@ -119,13 +120,7 @@ impl HeldEntry {
                 Some(before.wrapping_add(count).into())
             }
             Shape::Long => {
-                let [low, high, ..] = words else { return None };
-                let before = low.fetch_add(count as u32, Relaxed);
-                let carry = before.checked_add(count as u32).is_none();
-                let more = ((count >> 32) as u32).wrapping_add(carry.into());
-                if more != 0 {
-                    high.fetch_add(more, Relaxed);
-                }
+                LongCounter::of(words)?.add(count);
                 None
             }
             Shape::Rate => {
@@ -180,17 +175,7 @@ impl HeldEntry {
 fn read(cell: Cell, words: &[AtomicU32]) -> u64 {
     match (cell.shape, words) {
         (Shape::Number | Shape::Word, [word, ..]) => word.load(Relaxed).into(),
-        (Shape::Long, [low, high, ..]) => {
-            // Repeats the reads if the upper half changed between them, because the two halves then
-            // do not fit together.
-            loop {
-                let before = high.load(Relaxed);
-                let sum = (u64::from(before) << 32) + u64::from(low.load(Relaxed));
-                if high.load(Relaxed) == before {
-                    return sum;
-                }
-            }
-        }
+        (Shape::Long, words) => LongCounter::of(words).map_or(0, |counter| counter.read()),
         (Shape::Rate, words) => Rate::of(words)
             .map_or(0, |rate| rate.read(entry_time_now(), cell.period_ms))
             .into(),
@@ -201,9 +186,10 @@ fn read(cell: Cell, words: &[AtomicU32]) -> u64 {
 fn write(cell: Cell, words: &[AtomicU32], value: u64) {
     match (cell.shape, words) {
         (Shape::Number | Shape::Word, [word, ..]) => word.store(value as u32, Relaxed),
-        (Shape::Long, [low, high, ..]) => {
-            low.store(value as u32, Relaxed);
-            high.store((value >> 32) as u32, Relaxed);
+        (Shape::Long, words) => {
+            if let Some(counter) = LongCounter::of(words) {
+                counter.set(value);
+            }
         }
         (Shape::Rate, words) => {
             if let Some(rate) = Rate::of(words) {

@@ -7,6 +7,7 @@ pub mod codes;
 pub mod data;
 mod entry;
 mod key;
+mod long;
 mod rate;
 mod set;
 pub mod store;
