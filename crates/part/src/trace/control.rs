@@ -2,7 +2,7 @@
 //! processes that it starts. [`crate::spawn`] passes a ring and levels to each process in two
 //! environment variables.
 
-use super::ring::{self, MappedRing, RingContents};
+use super::ring::{self, MappedRing, RingContents, RingWriter};
 use super::{LogLevels, SUPERVISOR};
 use crate::SharedFd;
 use crate::lock;
@@ -156,10 +156,10 @@ pub fn continue_in_file(file: SharedFd) -> io::Result<()> {
     let mut control = control();
     let before = control.ring_of(SUPERVISOR);
     let before = before.and_then(|memory| RingContents::read(&*memory).ok());
-    super::replace_ring(&file, true);
-    if let Some(ring) = MappedRing::open(&file) {
+    let writer = super::replace_ring(&file, true);
+    if let Some(writer) = writer.or_else(|| RingWriter::open(&file)) {
         for one in before.into_iter().flat_map(|contents| contents.records) {
-            ring.writer.write(&one.record.encode());
+            writer.write(&one.record.encode());
         }
         control.keep_ring(SUPERVISOR, file);
     }

@@ -73,18 +73,18 @@ impl RingWriter {
     /// Continues in the memory of another supervisor's ring, which gets the current contents.
     /// Returns false if that memory is not a ring.
     pub fn move_to(&self, memory: &OwnedFd) -> bool {
-        let Some(other) = RingWriter::open(memory) else {
-            return false;
-        };
-        for (from, to) in self.words.iter().zip(other.words) {
-            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
-        mapped::replace(self.words, memory)
+        let words = self.words.iter();
+        let bytes: Vec<u8> = words
+            .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes())
+            .collect();
+        is_ring(memory)
+            && rustix::io::pwrite(memory, &bytes, 0) == Ok(bytes.len())
+            && mapped::replace(self.words, memory)
     }
 
     /// Continues in another memory with its contents. Returns false if that memory is not a ring.
     pub fn continue_in(&self, memory: &OwnedFd) -> bool {
-        RingWriter::open(memory).is_some() && mapped::replace(self.words, memory)
+        is_ring(memory) && mapped::replace(self.words, memory)
     }
 
     pub fn count_lost(&self) {
@@ -125,11 +125,12 @@ impl MappedRing {
     }
 
     /// Continues in another memory: with its contents (`has_events`), or with the contents so far.
-    /// The same memory, or one that is not a ring, has no effect.
-    pub fn replace(&self, memory: &OwnedFd, has_events: bool) {
+    /// The same memory, or one that is not a ring, has no effect. Returns whether the ring is in
+    /// the memory now.
+    pub fn replace(&self, memory: &OwnedFd, has_events: bool) -> bool {
         let inode = inode_of(memory);
         if self.inode.load(Ordering::Relaxed) == inode {
-            return;
+            return true;
         }
         let is_replaced = if has_events {
             self.writer.continue_in(memory)
@@ -139,7 +140,13 @@ impl MappedRing {
         if is_replaced {
             self.inode.store(inode, Ordering::Relaxed);
         }
+        is_replaced
     }
+}
+
+fn is_ring(memory: &OwnedFd) -> bool {
+    let mut magic = [0; 8];
+    rustix::io::pread(memory, &mut magic, 0).is_ok() && magic == MAGIC.to_le_bytes()
 }
 
 fn inode_of(memory: &OwnedFd) -> u64 {
@@ -288,6 +295,27 @@ mod tests {
             writer.write(&event(number, number * 50).encode());
         }
         assert_eq!(times(&memory), (0..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn ring_that_moves_is_mapped_once() {
+        let (_, writer) = ring();
+        writer.write(&event(1, 1).encode());
+        let mappings_of = |memory: &OwnedFd| {
+            let inode = format!(" {} ", inode_of(memory));
+            let maps = std::fs::read_to_string("/proc/self/maps").expect("the mappings");
+            maps.lines().filter(|line| line.contains(&inode)).count()
+        };
+        let [moved, continued] = [(); 2].map(|()| create().expect("memory"));
+        assert!(writer.move_to(&moved));
+        assert_eq!((mappings_of(&moved), times(&moved)), (1, vec![1]));
+        assert!(writer.continue_in(&continued));
+        assert_eq!(mappings_of(&moved), 0);
+        assert_eq!((mappings_of(&continued), times(&continued)), (1, vec![]));
+        let other = std::fs::File::open("/dev/null").expect("it exists").into();
+        assert!(!writer.move_to(&other) && !writer.continue_in(&other));
+        writer.write(&event(2, 1).encode());
+        assert_eq!(times(&continued), [2]);
     }
 
     #[test]

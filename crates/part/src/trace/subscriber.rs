@@ -4,7 +4,7 @@ use super::journal::Journal;
 use super::record::{
     BoundedText, FIELDS_MAX, MESSAGE_BYTES_MAX, SPANS_MAX, TraceRecord, TraceSpan, VALUE_BYTES_MAX,
 };
-use super::ring::MappedRing;
+use super::ring::{MappedRing, RingWriter};
 use super::{LogLevels, PRINTED};
 use crate::lock;
 use language::log_levels::LogLevel;
@@ -83,18 +83,21 @@ pub fn set_levels(levels: LogLevels) {
 }
 
 /// Continues in the ring of another supervisor, or in the ring of this process from before it
-/// executed another program (`has_events`).
-pub fn replace_ring(memory: &OwnedFd, has_events: bool) {
-    let Some(recorder) = RECORDER.get() else {
-        return;
-    };
+/// executed another program (`has_events`). Returns the writer of the ring; None if the memory is not
+/// a ring, or if this process records no events.
+pub fn replace_ring(memory: &OwnedFd, has_events: bool) -> Option<RingWriter> {
+    let recorder = RECORDER.get()?;
     match recorder.ring.get() {
-        Some(ring) => ring.replace(memory, has_events),
+        Some(ring) => {
+            let is_there = ring.replace(memory, has_events);
+            is_there.then_some(ring.writer)
+        }
         None => {
-            if let Some(ring) = MappedRing::open(memory) {
-                // Ignores a failure: only the thread that reads the channel sets a ring.
-                let _ = recorder.ring.set(ring);
-            }
+            let ring = MappedRing::open(memory)?;
+            let writer = ring.writer;
+            // Ignores a failure: only the thread that reads the channel sets a ring.
+            let _ = recorder.ring.set(ring);
+            Some(writer)
         }
     }
 }
@@ -511,7 +514,7 @@ mod tests {
         // Replaces the ring by one of another supervisor: it gets the earlier events, and a printed
         // message.
         let other = ring::create().expect("memory");
-        replace_ring(&other, false);
+        assert!(replace_ring(&other, false).is_some());
         crate::trace::record_message(Level::WARN, "printed");
         let contents = RingContents::read(&other).expect("a ring");
         let has = |message, level| {
