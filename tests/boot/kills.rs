@@ -7,7 +7,7 @@ use crate::boot::cluster::{Pair, boots};
 use crate::boot::site::{MAC, image};
 use crate::cluster::site::VIP;
 use lab::Image;
-use lab::{BOOT_MAX, Booting, Firmware};
+use lab::{BOOT_MAX, Booting, Firmware, boot_disk};
 use lab::{
     FirewallBlock, InjectedFault, PacketFilter, ScratchDirectory, TransportProtocol, eventually,
 };
@@ -236,15 +236,7 @@ fn a_machine_whose_node_loses_its_power_in_the_middle_of_a_file_boots_from_the_o
 
 /// Creates a disk whose boot sector reads forever; returns its configuration line.
 fn disk(scratch: &ScratchDirectory) -> String {
-    let mut disk = vec![0; 16 << 20];
-    disk[..BOOT_SECTOR.len()].copy_from_slice(BOOT_SECTOR);
-    // A partition over the whole disk, from which iPXE derives the geometry, and the boot
-    // signature.
-    disk[446..462].copy_from_slice(&[
-        0x80, 0, 2, 0, 0x83, 0x0f, 0x3f, 0x1f, 1, 0, 0, 0, 0xff, 0x7f, 0, 0,
-    ]);
-    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-    let path = scratch.write("disk", disk).unwrap();
+    let path = scratch.write("disk", boot_disk(BOOT_SECTOR)).unwrap();
     format!("disk system file {} ro", path.display())
 }
 

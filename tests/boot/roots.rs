@@ -3,7 +3,7 @@
 
 use crate::boot::site::{BootSite, MAC};
 use lab::Image;
-use lab::{BOOT_MAX, Firmware};
+use lab::{BOOT_MAX, Firmware, printing_boot_disk};
 use lab::{ScratchDirectory, eventually};
 use std::fs;
 use std::path::Path;
@@ -13,55 +13,11 @@ const RANGE: &str = "\trange 10.20.0.100 10.20.0.109\n";
 const MACHINE: &str = "\tmachine node7 mac 52:54:00:00:00:07 address 10.20.0.107 image root\n";
 /// Output of the boot disk on the serial port.
 const WORDS: &[u8] = b"this disk came over the network\r\nbooted: by its boot sector\r\n\0";
-/// Reads the next sector to 0x7e00 by the BIOS, writes it to the one behind it, and prints what it
-/// reads from there.
-const BOOT_SECTOR: &[u8] = &[
-    0xfa, // cli
-    0x31, 0xc0, // xor ax, ax
-    0x8e, 0xd8, // mov ds, ax
-    0x8e, 0xc0, // mov es, ax
-    0xb2, 0x80, // mov dl, 80h: the first disk
-    0xbb, 0x00, 0x7e, // mov bx, 7e00h
-    0xb8, 0x01, 0x02, // mov ax, 0201h: read one sector
-    0xb9, 0x02, 0x00, // mov cx, 2: cylinder 0, the second one
-    0xb6, 0x00, // mov dh, 0
-    0xcd, 0x13, // int 13h
-    0xb8, 0x01, 0x03, // mov ax, 0301h: write one sector
-    0xb9, 0x03, 0x00, // mov cx, 3
-    0xcd, 0x13, // int 13h
-    0xbb, 0x00, 0x80, // mov bx, 8000h
-    0xb8, 0x01, 0x02, // mov ax, 0201h
-    0xb9, 0x03, 0x00, // mov cx, 3
-    0xcd, 0x13, // int 13h
-    0xbe, 0x00, 0x80, // mov si, 8000h
-    0xac, // lodsb
-    0x84, 0xc0, // test al, al
-    0x74, 0x06, // jz +6
-    0xba, 0xf8, 0x03, // mov dx, 3f8h: the serial port
-    0xee, // out dx, al
-    0xeb, 0xf5, // jmp -11
-    0xf4, // hlt
-    0xeb, 0xfd, // jmp -3
-];
-
-/// Returns a disk of 16 MiB with the boot sector and the words.
-fn disk() -> Vec<u8> {
-    let mut disk = vec![0; 16 << 20];
-    disk[..BOOT_SECTOR.len()].copy_from_slice(BOOT_SECTOR);
-    // A partition over the whole disk, from which iPXE derives the geometry (16 heads, 63 sectors),
-    // and the boot signature.
-    disk[446..462].copy_from_slice(&[
-        0x80, 0, 2, 0, 0x83, 0x0f, 0x3f, 0x1f, 1, 0, 0, 0, 0xff, 0x7f, 0, 0,
-    ]);
-    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-    disk[512..512 + WORDS.len()].copy_from_slice(WORDS);
-    disk
-}
 
 #[test]
 fn a_machine_with_bios_boots_a_disk_by_iscsi() {
     let scratch = ScratchDirectory::new().unwrap();
-    let path = scratch.write("disk", disk()).unwrap();
+    let path = scratch.write("disk", printing_boot_disk(WORDS)).unwrap();
     let lines = format!(
         "{RANGE}\tdisk system file {} iscsi\n\timage root iscsi system\n{MACHINE}",
         path.display()
@@ -84,7 +40,7 @@ fn a_machine_with_bios_boots_a_disk_by_iscsi() {
 #[ignore = "boots twice"]
 fn a_disk_with_an_overlay_is_as_it_was_at_each_boot() {
     let scratch = ScratchDirectory::new().unwrap();
-    let content = disk();
+    let content = printing_boot_disk(WORDS);
     let path = scratch.write("disk", &content).unwrap();
     for by in ["iscsi", "aoe"] {
         let number = if by == "aoe" { "aoe 0.1" } else { "iscsi" };

@@ -19,7 +19,7 @@
 //! | a disk that stalls, fails, ignores a flush, or loses power | [`UnreliableDisk`] |
 //! | a filter that drops selected packets | [`LabHost::block`] |
 //! | a storage system, and guests that count on it | [`IscsiTarget`] |
-//! | a machine without a disk, with real firmware | [`Diskless`], [`Image`] |
+//! | a machine without a disk, with real firmware | [`Diskless`], [`Image`], [`boot_disk`] |
 //! | the management controller of a machine | [`Controller`] |
 //! | a directory of users (LDAP) | [`Slapd`] |
 //! | availability as clients see it | [`Probe`], [`Watcher`] with an [`Answerer`] on each machine |
@@ -83,6 +83,7 @@
 )]
 
 mod acceptor;
+mod boot_disk;
 mod busy;
 mod capture;
 mod controller;
@@ -114,6 +115,7 @@ pub use namespace::{
     sleep_in_test, with_default_signals,
 };
 
+pub use boot_disk::{boot_disk, printing_boot_disk};
 pub use busy::BusyProcessors;
 pub use capture::{Capture, CapturedFrame, Talk};
 pub use controller::Controller;

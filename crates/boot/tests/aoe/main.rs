@@ -5,7 +5,7 @@ use boot::aoe::Server;
 use boot::aoe::frame::AoeAddress;
 use boot::aoe::server::AoeDiskConfig;
 use boot::disk::{BootCounts, Storage};
-use lab::{Lab, LabHost, LabProcess, ScratchDirectory, eventually};
+use lab::{Lab, LabHost, LabProcess, ScratchDirectory, eventually, printing_boot_disk};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -16,49 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(240);
 const IPXE: &str = "/usr/lib/ipxe/ipxe.lkrn";
 /// Text that the disk prints on the serial port.
 const WORDS: &[u8] = b"this disk came over Ethernet\r\n\0";
-/// Boot sector that reads the next sector to 0x7e00 by the BIOS, writes it to the sector after
-/// that, and prints the text that it reads from there.
-const BOOT_SECTOR: &[u8] = &[
-    0xfa, // cli
-    0x31, 0xc0, // xor ax, ax
-    0x8e, 0xd8, // mov ds, ax
-    0x8e, 0xc0, // mov es, ax
-    0xb2, 0x80, // mov dl, 80h: the first disk
-    0xbb, 0x00, 0x7e, // mov bx, 7e00h
-    0xb8, 0x01, 0x02, // mov ax, 0201h: read one sector
-    0xb9, 0x02, 0x00, // mov cx, 2: cylinder 0, the second one
-    0xb6, 0x00, // mov dh, 0
-    0xcd, 0x13, // int 13h
-    0xb8, 0x01, 0x03, // mov ax, 0301h: write one sector
-    0xb9, 0x03, 0x00, // mov cx, 3
-    0xcd, 0x13, // int 13h
-    0xbb, 0x00, 0x80, // mov bx, 8000h
-    0xb8, 0x01, 0x02, // mov ax, 0201h
-    0xb9, 0x03, 0x00, // mov cx, 3
-    0xcd, 0x13, // int 13h
-    0xbe, 0x00, 0x80, // mov si, 8000h
-    0xac, // lodsb
-    0x84, 0xc0, // test al, al
-    0x74, 0x06, // jz +6
-    0xba, 0xf8, 0x03, // mov dx, 3f8h: the serial port
-    0xee, // out dx, al
-    0xeb, 0xf5, // jmp -11
-    0xf4, // hlt
-    0xeb, 0xfd, // jmp -3
-];
-
-fn image() -> Vec<u8> {
-    let mut disk = vec![0; 16 << 20];
-    disk[..BOOT_SECTOR.len()].copy_from_slice(BOOT_SECTOR);
-    // Writes a single partition over the whole disk, from which iPXE derives the geometry (16
-    // heads, 63 sectors), and the boot signature.
-    disk[446..462].copy_from_slice(&[
-        0x80, 0, 2, 0, 0x83, 0x0f, 0x3f, 0x1f, 1, 0, 0, 0, 0xff, 0x7f, 0, 0,
-    ]);
-    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-    disk[512..512 + WORDS.len()].copy_from_slice(WORDS);
-    disk
-}
 
 /// Node that serves a file as e0.1, and a client.
 struct Ether {
@@ -77,7 +34,7 @@ impl Ether {
         let at = lan.attach(&node).unwrap();
         let card = lan.attach(&client).unwrap().name().to_owned();
         let scratch = ScratchDirectory::new().unwrap();
-        let path = scratch.write("disk", image()).unwrap();
+        let path = scratch.write("disk", printing_boot_disk(WORDS)).unwrap();
         let served = AoeDiskConfig {
             target: AoeAddress { shelf: 0, slot: 1 },
             overlays: None,
