@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_another_program_are_told_from_damage() {
+    fn frames_of_another_program_are_no_damage() {
         let (_, _, file, _) = written();
         let mut newer = Vec::new();
         put_payload(&mut newer, b"\x81\xa5Newer\x01");

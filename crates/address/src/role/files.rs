@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn file_system_that_does_not_respond_blocks_no_start_and_no_other_file() {
+    fn hung_file_system_blocks_no_other_file() {
         let scratch = lab::ScratchDirectory::new().unwrap();
         let [hung, other] = ["hung", "other"].map(|name| scratch.path().join(name));
         for directory in [&hung, &other] {

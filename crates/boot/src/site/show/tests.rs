@@ -158,7 +158,7 @@ fn what_is_withheld_is_said_also_where_another_address_is_free() {
 }
 
 #[test]
-fn file_of_another_version_is_named_while_its_addresses_are_withheld() {
+fn file_of_another_version_is_named_in_status() {
     let scratch = ScratchDirectory::new().unwrap();
     let path = scratch.path().join("lan.leases");
     // A newer version writes files of a format that this one cannot read.
