@@ -129,6 +129,10 @@ tidy: toolchain ## check format, lints, house rules, licences and advisories
 		--no-deps --document-private-items
 	$(xtask) tidy
 	$(CARGO) check --locked -p evenkeel $(small)
+# The fuzz targets are not in the workspace, so that nothing else needs nightly. Their check needs
+# neither nightly nor libFuzzer.
+	CUSTOM_LIBFUZZER_PATH=/nonexistent/libfuzzer.a $(CARGO) check --locked --manifest-path fuzz/Cargo.toml \
+		--target-dir $${CARGO_TARGET_DIR:-target}
 	@if $(CARGO) +$(oldest) --version >/dev/null 2>&1; then \
 		$(CARGO) +$(oldest) check --locked --workspace --target-dir target/oldest; \
 	else \
