@@ -109,7 +109,11 @@ pub(super) struct Peer {
     /// Change of the mark of an incomplete volume that this node requests from the owner.
     pub(super) wanted_mark: Option<MarkChange>,
     came: VecDeque<Incoming>,
+    /// Id of the resync in progress.
     resync: Option<String>,
+    /// Numbers of the last greetings that were sent and received. Each node may greet the other one.
+    sent_greeting: u64,
+    received_greeting: u64,
     foreign: Account,
 }
 
@@ -132,6 +136,8 @@ impl Peer {
             wanted_mark: None,
             came: VecDeque::new(),
             resync: None,
+            sent_greeting: 0,
+            received_greeting: 0,
             foreign: pool.account(),
         }
     }
@@ -157,11 +163,16 @@ impl Peer {
             ReplicaMessage::Begin { incarnation, .. } => one.joins = Some(incarnation),
             _ => {}
         }
-        self.trace_begin(message, "target");
+        if let ReplicaMessage::Hello { number, .. } = *message {
+            self.received_greeting = number;
+        }
+        self.trace_begin(message, "target", self.received_greeting);
     }
 
-    /// Records the start of a resync. Both nodes derive the id of the operation from the message.
-    fn trace_begin(&mut self, message: &ReplicaMessage<Data>, side: &str) {
+    /// Records the start of a resync. Both nodes derive the id of the operation from the message and
+    /// the greeting of the owner. A resync after another greeting is another operation, also if it
+    /// continues one that was interrupted.
+    fn trace_begin(&mut self, message: &ReplicaMessage<Data>, side: &str, greeting: u64) {
         if let ReplicaMessage::Begin {
             epoch,
             incarnation,
@@ -171,7 +182,7 @@ impl Peer {
         } = *message
         {
             let number = epoch.0.rotate_left(32) ^ incarnation.0 ^ base.0.rotate_left(16);
-            let op = trace::operation_of(number);
+            let op = trace::operation_of(number ^ greeting.rotate_left(48));
             tracing::info!(
                 op,
                 side,
@@ -186,6 +197,11 @@ impl Peer {
 
     pub(super) fn resync_operation(&self) -> Option<&str> {
         self.resync.as_deref()
+    }
+
+    /// Ends the operation of the resync: later events do not belong to it.
+    pub(super) fn end_resync_operation(&mut self) {
+        self.resync = None;
     }
 
     pub(super) fn served_history(&self) -> Option<(Epoch, Option<Incarnation>)> {
@@ -253,6 +269,8 @@ impl Peer {
         epoll::add(&self.epoll, &wire, data, EventFlags::IN).ok()?;
         self.last += 1;
         let id = replica::Session(self.last);
+        // Another session begins another resync. The previous one may have been interrupted.
+        self.resync = None;
         self.facts = Some(theirs.facts);
         self.may_have_more = false;
         self.heard = Some(now);
@@ -293,7 +311,10 @@ impl Peer {
     /// Sends a message of the replica, unless it belongs to an old session.
     pub(super) fn send(&mut self, session: replica::Session, message: ReplicaMessage<Data>) {
         if self.session() == Some(session) {
-            self.trace_begin(&message, "source");
+            if let ReplicaMessage::Hello { number, .. } = message {
+                self.sent_greeting = number;
+            }
+            self.trace_begin(&message, "source", self.sent_greeting);
         }
         if let Some(one) = self.connected.as_mut().filter(|one| one.id == session) {
             wire::send(&mut one.session, message);

@@ -551,6 +551,30 @@ mod tests {
     }
 
     #[test]
+    fn repeated_resync_has_an_operation_of_its_own() {
+        let mut both = Connected::new();
+        let mut begin = |number| {
+            let epoch = Epoch(5);
+            let peer = &mut both.alpha.peer;
+            peer.note_history(&ReplicaMessage::Hello { epoch, number });
+            peer.note_history(&ReplicaMessage::Begin {
+                epoch,
+                volume: VolumeId([1; 16]),
+                incarnation: Incarnation(7),
+                base: Generation(1),
+                blocks: 1,
+            });
+            peer.resync_operation().unwrap().to_owned()
+        };
+        let first = begin(1);
+        assert_eq!(begin(1), first);
+        // The connection or a role restarted: the owner greets once more.
+        assert_ne!(begin(2), first);
+        both.alpha.peer.end_resync_operation();
+        assert_eq!(both.alpha.peer.resync_operation(), None);
+    }
+
+    #[test]
     fn user_ends_when_the_cluster_admits_another_one() {
         let mut both = Connected::new();
         let alpha = &mut both.alpha;

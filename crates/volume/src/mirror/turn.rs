@@ -163,6 +163,9 @@ impl Mirror {
                 self.shown.resyncs += u64::from(notice == Notice::InSync);
                 self.shown.refused_hand_overs += u64::from(notice == Notice::NotHandedOver);
                 self.trace_notice(&notice);
+                if notice == Notice::InSync {
+                    self.peer.end_resync_operation();
+                }
                 self.shown.said = notice.to_string();
                 self.shown.is_due = true;
                 (self.outside.say)(notice.to_string());
