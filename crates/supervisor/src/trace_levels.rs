@@ -23,10 +23,11 @@ impl Supervisor {
     /// Determines the current levels and sends them to each process whose levels have changed.
     pub(super) fn update_log_levels(&mut self) {
         let version = self.version_in_service();
+        let ended = trace::control().expire(Instant::now());
+        trace_end_of_levels(&ended);
         let own = {
             let mut control = trace::control();
-            control.expire(Instant::now());
-            // Keeps the configured levels while no version is known, such as during an adoption.
+            // While no version is known, such as during an adoption, the levels stay.
             if let Some(version) = version {
                 control.configure(LogLevels::parse_known(&version.plan().log_levels));
             }
@@ -83,17 +84,30 @@ impl Supervisor {
         if let Some(text) = &request.levels {
             let levels = LogLevels::parse_known(text);
             let time = Duration::from_millis(request.for_ms).min(TEMPORARY_MAX);
-            tracing::info!(role = role.as_deref().unwrap_or("all"), %levels, seconds = time.as_secs(), "levels set");
-            trace::control().set_temporary(TemporaryLevels {
-                role,
-                levels,
-                until: Instant::now() + time,
-            });
+            if time.is_zero() {
+                let ended = trace::control().end_temporary(role.as_deref());
+                trace_end_of_levels(&ended);
+            } else {
+                tracing::info!(role = role.as_deref().unwrap_or("all"), %levels, seconds = time.as_secs(), "levels set");
+                trace::control().set_temporary(TemporaryLevels {
+                    role,
+                    levels,
+                    until: Instant::now() + time,
+                });
+            }
             self.update_log_levels();
         }
         let (response, rings) = traced_roles(&self.slots);
         let response = SupervisorMessage::TracedRoles(Box::new(response));
         self.answer_to(of, &response, &rings);
+    }
+}
+
+/// Traces the end of temporary levels, before those of this process fall back.
+fn trace_end_of_levels(ended: &[TemporaryLevels]) {
+    for one in ended {
+        let role = one.role.as_deref().unwrap_or("all");
+        tracing::info!(role, levels = %one.levels, "temporary levels ended");
     }
 }
 
@@ -116,9 +130,8 @@ fn traced_roles(slots: &Slots) -> (TraceResponse, Vec<SharedFd>) {
     let mut response = TraceResponse::default();
     let mut rings = Vec::new();
     for (role, ring) in control.rings() {
-        let applies = |one: &&TemporaryLevels| one.role.as_deref().is_none_or(|of| of == role);
-        let until = control.temporary().iter().filter(applies);
-        let left = until
+        let left = control
+            .temporary_of(role)
             .map(|one| one.until.saturating_duration_since(now))
             .min();
         let slot = slots.all().find(|slot| slot.row.part == role);

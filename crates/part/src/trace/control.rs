@@ -19,6 +19,7 @@ pub const LEVELS_VARIABLE: &str = "EVENKEEL_TRACE_LEVELS";
 /// Maximum time for which an operator changes levels.
 pub const TEMPORARY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const RINGS_MAX: usize = 48;
+const TEMPORARY_LEVELS_MAX: usize = 48;
 
 /// Levels that an operator set for some time.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,7 +30,13 @@ pub struct TemporaryLevels {
     pub until: Instant,
 }
 
-/// Table of the supervisor: the rings and the temporary levels of trace events, by role.
+impl TemporaryLevels {
+    fn replaces(&self, role: Option<&str>) -> bool {
+        self.role.is_none() || self.role.as_deref() == role
+    }
+}
+
+/// Rings and levels, by role.
 ///
 /// A role keeps its ring when its process ends, so the events of the process that died are before
 /// those of its successor.
@@ -55,35 +62,52 @@ impl TraceControl {
         self.configured = levels;
     }
 
-    /// Sets levels for some time; those of all roles replace those of single roles.
+    /// Sets levels for some time; those of all roles replace those of single roles. Replaced levels
+    /// that still have time when the new ones end apply again.
     pub fn set_temporary(&mut self, temporary: TemporaryLevels) {
-        let is_for_all = temporary.role.is_none();
-        let keeps = |one: &TemporaryLevels| !is_for_all && one.role != temporary.role;
-        self.temporary.retain(keeps);
-        // Drops the new levels if too many are set already: as many as rings of roles are stored.
-        if self.temporary.len() < RINGS_MAX {
-            self.temporary.push(temporary);
+        let lasts = |one: &TemporaryLevels| {
+            one.until > temporary.until || !temporary.replaces(one.role.as_deref())
+        };
+        self.temporary.retain(lasts);
+        if self.temporary.len() == TEMPORARY_LEVELS_MAX {
+            self.temporary.remove(0);
         }
+        self.temporary.push(temporary);
     }
 
+    /// Ends the temporary levels of a role, or of all roles, and returns them.
+    pub fn end_temporary(&mut self, role: Option<&str>) -> Vec<TemporaryLevels> {
+        let ends = |one: &mut TemporaryLevels| role.is_none() || one.role.as_deref() == role;
+        self.temporary.extract_if(.., ends).collect()
+    }
+
+    /// Returns the temporary levels, in the order in which they were set.
     pub fn temporary(&self) -> &[TemporaryLevels] {
         &self.temporary
     }
 
-    pub fn expire(&mut self, now: Instant) {
-        self.temporary.retain(|one| one.until > now);
+    /// Removes the temporary levels whose time is over, and returns them.
+    pub fn expire(&mut self, now: Instant) -> Vec<TemporaryLevels> {
+        let ends = |one: &mut TemporaryLevels| one.until <= now;
+        self.temporary.extract_if(.., ends).collect()
     }
 
     pub fn deadline(&self) -> Option<Instant> {
         self.temporary.iter().map(|one| one.until).min()
     }
 
+    /// Returns the temporary levels that apply to a role now: the newest of all roles, and the
+    /// newest of the role that were set later.
+    pub fn temporary_of(&self, role: &str) -> impl Iterator<Item = &TemporaryLevels> {
+        let of_all = self.temporary.iter().rposition(|one| one.role.is_none());
+        let later = &self.temporary[of_all.map_or(0, |at| at + 1)..];
+        let of_role = later.iter().rfind(|one| one.role.as_deref() == Some(role));
+        let of_all = of_all.and_then(|at| self.temporary.get(at));
+        of_all.into_iter().chain(of_role)
+    }
+
     pub fn levels_of(&self, role: &str) -> LogLevels {
-        let mut all: Vec<&TemporaryLevels> = self.temporary.iter().collect();
-        // Applies levels of all roles first, so that those of a single role replace them.
-        all.sort_by_key(|one| one.role.is_some());
-        all.into_iter()
-            .filter(|one| one.role.as_deref().is_none_or(|of| of == role))
+        self.temporary_of(role)
             .fold(self.configured.clone(), |levels, one| {
                 levels.overlaid(&one.levels)
             })
@@ -198,13 +222,61 @@ mod tests {
         assert_eq!(control.deadline(), Some(now + Duration::from_secs(10)));
         control.expire(now + Duration::from_secs(10));
         assert_eq!(levels(&control, "volume"), "info,nodes=debug");
-        // New temporary levels of all roles replace those of single roles.
+        // New levels of all roles replace the others until they end.
         set(&mut control, Some("volume"), "volume=trace", 30);
         set(&mut control, None, "debug", 15);
         assert_eq!(levels(&control, "volume"), "debug");
         control.expire(now + Duration::from_secs(15));
+        assert_eq!(levels(&control, "volume"), "info,nodes=debug,volume=trace");
+        control.expire(now + Duration::from_secs(20));
+        assert_eq!(levels(&control, "volume"), "warn,volume=trace");
+        control.expire(now + Duration::from_secs(30));
         assert_eq!(levels(&control, "volume"), "warn");
         assert_eq!(control.deadline(), None);
+    }
+
+    #[test]
+    fn replaced_levels_apply_again_while_they_have_time() {
+        let mut control = TraceControl::default();
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let set = |control: &mut TraceControl, role: Option<&str>, text: &str, seconds| {
+            control.set_temporary(TemporaryLevels {
+                role: role.map(str::to_owned),
+                levels: parse(text),
+                until: after(seconds),
+            });
+        };
+        let levels = |control: &TraceControl| control.levels_of("volume").to_string();
+        let ended = |control: &mut TraceControl, seconds| -> Vec<String> {
+            let ended = control.expire(after(seconds));
+            ended.iter().map(|one| one.levels.to_string()).collect()
+        };
+        control.configure(parse("warn"));
+        set(&mut control, Some("volume"), "debug", 600);
+        set(&mut control, Some("volume"), "trace", 60);
+        assert_eq!(levels(&control), "trace");
+        set(&mut control, None, "error", 30);
+        assert_eq!(levels(&control), "error");
+        assert_eq!(ended(&mut control, 30), ["error"]);
+        assert_eq!(levels(&control), "trace");
+        assert_eq!(ended(&mut control, 60), ["trace"]);
+        assert_eq!(levels(&control), "debug");
+        assert_eq!(control.deadline(), Some(after(600)));
+        assert_eq!(ended(&mut control, 600), ["debug"]);
+        assert_eq!(levels(&control), "warn");
+        // Levels that end earlier than those that replace them are dropped.
+        set(&mut control, Some("volume"), "debug", 60);
+        set(&mut control, Some("volume"), "trace", 60);
+        assert_eq!(control.temporary().len(), 1);
+        set(&mut control, Some("cluster"), "trace", 60);
+        assert_eq!(control.end_temporary(Some("volume")).len(), 1);
+        assert_eq!(control.temporary().len(), 1);
+        assert_eq!(control.end_temporary(None).len(), 1);
+        for number in 0..2 * TEMPORARY_LEVELS_MAX as u64 {
+            set(&mut control, None, "info", 9_999 - number);
+        }
+        assert_eq!(control.temporary().len(), TEMPORARY_LEVELS_MAX);
     }
 
     #[test]
