@@ -280,6 +280,8 @@ pub struct Watchers {
     live: AtomicUsize,
     /// Time of the last request, milliseconds since 1970.
     last_ms: AtomicU64,
+    /// Time of the last request of another console whose user watches, in the same unit.
+    remote_ms: AtomicU64,
     /// Notified when a user begins to watch.
     pub watch_begun: Notify,
 }
@@ -451,6 +453,13 @@ impl ConsoleState {
         }
     }
 
+    /// Records that a user of another console watches this node.
+    pub fn record_remote_viewer(&self) {
+        if self.watchers.record_remote_request() {
+            self.wake();
+        }
+    }
+
     pub fn wake(&self) {
         self.wake.wake();
     }
@@ -470,6 +479,18 @@ impl Watchers {
     fn record_request(&self) -> bool {
         let before = self.last_ms.swap(now_ms(), Ordering::Relaxed);
         now_ms() > before + SEEN_MS && self.live.load(Ordering::Relaxed) == 0
+    }
+
+    /// Records a user of another console. Returns whether none had watched before.
+    fn record_remote_request(&self) -> bool {
+        let before = self.remote_ms.swap(now_ms(), Ordering::Relaxed);
+        now_ms() > before + SEEN_MS
+    }
+
+    /// Returns whether users of this console or of another one watch this node.
+    pub fn has_any_watchers(&self) -> bool {
+        let last = self.remote_ms.load(Ordering::Relaxed);
+        self.has_watchers() || now_ms() <= last.saturating_add(SEEN_MS)
     }
 
     pub fn has_watchers(&self) -> bool {

@@ -38,6 +38,8 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Interval of the queries to another node while a user watches.
 const SEEN: Duration = Duration::from_millis(500);
 const UNSEEN: Duration = Duration::from_millis(UNSEEN_MS);
+/// Maximum interval between the queries of a console with a watching user.
+const WATCHED: Duration = Duration::from_millis(UNSEEN_MS / 2);
 const ROOMS: NodeConnectionLimits = NodeConnectionLimits {
     nodes: 16,
     strangers: 8,
@@ -363,13 +365,20 @@ async fn serve(guest: ConnectedClient, shared: &Arc<ConsoleState>) -> Result<(),
     let (mut stream, from) = answered.map_err(|(_, broken)| broken.to_string())?;
     // Keeps the connection slot until the connection ends.
     let _place = guest.slot;
+    let mut last_look: Option<Instant> = None;
     loop {
         let question: PeerConsoleRequest =
             within(IDLE, frame::read(&mut stream, QUESTION_MAX, DEPTH_MAX)).await?;
         let reply = match question {
             PeerConsoleRequest::Look => {
-                // Sends the result of the last poll. The query does not count as a watching user
-                // here, so the interval of this node's polls stays as it is.
+                // Sends the result of the last poll. Queries at short intervals mean that a user
+                // watches this node at the other console, so it is polled as often as for a user
+                // of this console. The queries to other nodes stay as they are: otherwise two
+                // consoles would keep each other watching.
+                let before = last_look.replace(Instant::now());
+                if before.is_some_and(|before| before.elapsed() < WATCHED) {
+                    shared.record_remote_viewer();
+                }
                 let platform = shared.platform.borrow().clone();
                 let look = platform.me().and_then(|me| me.look.as_deref());
                 PeerConsoleResponse::Look(look.map(|look| Box::new(MachineReportMessage::of(look))))
@@ -564,6 +573,15 @@ mod tests {
             silent(0),
             silent(1)
         );
+        // A user of alpha watches beta, too, and beta does not look more often at alpha.
+        let watches = |at: usize| consoles[at].1.watchers.has_any_watchers();
+        assert!(!watches(0) && !watches(1));
+        let watched = || {
+            consoles[0].1.record_viewer();
+            watches(1)
+        };
+        assert!(eventually(SOON, watched));
+        assert!(!consoles[1].1.watchers.has_watchers());
         // Beta still accepts alpha: alpha itself ends the connection.
         let revoked = trusted(&authority, &nodes, 0, &["alpha"]);
         let before = consoles[0].0.borrow().clone();

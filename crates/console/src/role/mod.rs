@@ -343,7 +343,7 @@ impl ConsoleRole {
         {
             self.publish_poll(now);
         }
-        let seen = self.shared.watchers.has_watchers();
+        let seen = self.shared.watchers.has_any_watchers();
         let interval = if seen { SEEN_MS } else { UNSEEN_MS };
         self.polls.due = self.polls.due.min(now + interval);
         if self.polls.gather.is_some() || now < self.polls.due {
