@@ -8,6 +8,7 @@ use crate::state::Supervisor;
 use crate::state::upgrade::Upgrade;
 use crate::tell;
 use crate::version::LoadedVersion;
+use part::identity;
 use part::report::{Grade, Moment, NumberRow, StatusReport, Subject};
 use part::spawn::{CHECKS, LOADER_ENTRY};
 use part::status::{ROLE, RoleReport, RoleState};
@@ -256,6 +257,7 @@ impl Supervisor {
         }
         failure.clone_into(&mut subject.why);
         subject.since = Some(ago(self.process.since.elapsed()));
+        subject = subject.fact("program", format!("evenkeel {}", identity::VERSION));
         if let Some(version) = &self.versions.last_good {
             subject = subject.fact("serves", tell::size(version));
         }

@@ -14,13 +14,16 @@ pub use disk::DiskStatus;
 use crate::command::VersionId;
 use crate::machine::Parts;
 use crate::member::{Digest, MemberId, MemberKind};
-use part::report::{Grade, StatusReport, Subject, Summary, span};
+use part::report::{Grade, NumberRow, StatusReport, Subject, Summary, span};
 use part::status::{
     ClusterReport, MemberFault, MemberKind as PublishedKind, MemberReach, MemberReport,
 };
 use part::words::rendered;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+
+const MEMBER_PROGRAM: &str = "program";
 
 /// Status of the cluster as one member sees it.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -356,6 +359,7 @@ impl ClusterStatus {
                 "an older program runs on {old}: new features wait until all members are upgraded"
             ));
         }
+        notes.extend(self.program_words());
         for member in &self.members {
             if let Reach::Through { member: via, .. } = member.reach {
                 notes.push(format!(
@@ -379,6 +383,27 @@ impl ClusterStatus {
             notes.push(format!("this node: {}", configuration.trouble));
         }
         notes
+    }
+
+    /// Names the members of each program, while they run different ones.
+    fn program_words(&self) -> Option<String> {
+        let mut programs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for member in &self.members {
+            if let Some(program) = &member.program {
+                programs.entry(program).or_default().push(&member.name);
+            }
+        }
+        if programs.len() < 2 {
+            return None;
+        }
+        let one = |(program, names): (&&str, &Vec<&str>)| {
+            format!("{program} on {}", list(names.iter().copied()))
+        };
+        let all: Vec<String> = programs.iter().map(one).collect();
+        Some(format!(
+            "members run different programs: {}",
+            all.join(", ")
+        ))
     }
 
     fn authority_words(&self) -> Option<String> {
@@ -484,6 +509,14 @@ impl ClusterStatus {
                 .chain(self.unconfirmed_version())
                 .chain(leases)
                 .collect(),
+            rows: vec![
+                NumberRow::new(
+                    MEMBER_PROGRAM,
+                    "evenkeel_cluster_member_info",
+                    "Always 1, with the program that the member runs in the label 'program'.",
+                )
+                .flag(),
+            ],
             ..StatusReport::default()
         }
     }
@@ -613,7 +646,11 @@ impl ClusterStatus {
             one.fact("kind", kind)
         };
         if let Some(program) = &member.program {
-            one = one.joined("program", program);
+            one = one
+                .label("member")
+                .joined("program", program)
+                .as_label("program")
+                .number(MEMBER_PROGRAM, 1);
         }
         if member.reach.is_there() && !member.cannot_serve.is_empty() {
             one = one.joined("serves", format!("nothing: {}", member.cannot_serve));
@@ -674,6 +711,7 @@ impl ClusterStatus {
                 .map_or(MemberFault::None, |(fault, _)| fault),
             served_version: member.serves.map(|version| version.0),
             is_candidate: member.on_trial,
+            program: member.program.clone().unwrap_or_default(),
             serves_nothing: member.reach.is_there() && !member.cannot_serve.is_empty(),
         }
     }
@@ -727,6 +765,41 @@ mod tests {
             "id": id, "name": name, "kind": "arbiter", "addresses": [], "reach": "away", "votes": true,
         });
         serde_json::from_value(away).unwrap()
+    }
+
+    #[test]
+    fn program_of_each_member_is_shown_during_an_upgrade() {
+        let member = |id, name: &str, program: Option<&str>| MemberStatus {
+            program: program.map(str::to_owned),
+            ..away(id, name)
+        };
+        let mut status = ClusterStatus {
+            members: vec![
+                member(1, "alpha", Some("evenkeel 0.1.0")),
+                member(2, "beta", Some("evenkeel 0.2.0")),
+                member(3, "tie", Some("evenkeel 0.1.0")),
+                member(4, "new", None),
+            ],
+            ..ClusterStatus::default()
+        };
+        status.put_into_words();
+        let words = "members run different programs: evenkeel 0.1.0 on alpha and tie, evenkeel 0.2.0 on beta";
+        assert!(
+            status.notes.iter().any(|note| note == words),
+            "{:?}",
+            status.notes
+        );
+        assert!(status.text().contains(words), "{}", status.text());
+        let report = status.report();
+        let beta = report.find("member", "beta").unwrap();
+        assert_eq!(MemberReport::of(beta).program, "evenkeel 0.2.0");
+        let mut metrics = String::new();
+        report.metrics(&mut metrics);
+        let line = "evenkeel_cluster_member_info{member=\"beta\",program=\"evenkeel 0.2.0\"} 1\n";
+        assert!(metrics.contains(line), "{metrics}");
+        assert!(!metrics.contains("member=\"new\""), "{metrics}");
+        status.members[1].program = Some("evenkeel 0.1.0".to_owned());
+        assert_eq!(status.program_words(), None);
     }
 
     #[test]

@@ -70,6 +70,9 @@ pub struct MemberReport {
     /// Version that the member serves; None: none is known.
     pub served_version: Option<u64>,
     pub is_candidate: bool,
+    /// Name and version of the program that the member runs, or ran when it was last heard; empty:
+    /// unknown.
+    pub program: String,
     /// True if the member is a node that cannot serve any version.
     pub serves_nothing: bool,
 }
