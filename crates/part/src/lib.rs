@@ -30,6 +30,7 @@ pub mod power;
 pub mod report;
 pub mod role;
 pub mod row;
+pub mod space;
 pub mod spawn;
 pub mod state_file;
 pub mod status;

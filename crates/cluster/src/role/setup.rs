@@ -18,7 +18,9 @@ use crate::store::{Loss, OpenedStore, PromiseLocation, Store, StoreError, StoreO
 use crate::wire::join::{self, JoinError, Joined, Newcomer};
 use crate::wire::{ConnectionFactory, PORT, Tcp};
 use openraft_rt_tokio::TokioRuntime;
-use std::collections::BTreeMap;
+use part::space;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ use std::time::Duration;
 const ENDING_LIMIT: Duration = Duration::from_secs(5);
 const ENDING_LOOK: Duration = Duration::from_millis(20);
 const FIRST: MemberId = MemberId(1);
+/// Free space that a new member needs for its log and its keys.
+const SPACE_BYTES: u64 = 16 << 20;
 const LEAD_LIMIT: Duration = Duration::from_secs(20);
 
 /// Settings of a new member.
@@ -78,6 +82,15 @@ pub enum SetupError {
     #[error("no member of the cluster accepted the token within {} s; check that they run and that their \
              addresses are reachable from here", .0.as_secs())]
     TimedOut(Duration),
+    /// The file system of the state directory is full.
+    #[error(
+        "{}: {}. A member needs {} MiB there. Nothing was changed: free some space, or choose another directory with \
+         `--state DIRECTORY`",
+        .0.display(),
+        .1,
+        SPACE_BYTES >> 20
+    )]
+    Full(PathBuf, String),
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -90,6 +103,75 @@ impl MemberTransport for Nobody {
     async fn call(&self, _: MemberId, _: Vec<u8>, _: Duration) -> Result<Vec<u8>, CallError> {
         Err(CallError::Unreachable)
     }
+}
+
+/// An unused state directory during a setup, locked. A setup that fails leaves none of its files.
+struct NewDirectory {
+    directory: StateDirectory,
+    /// Names that were there before; None: the directory was created.
+    before: Option<BTreeSet<OsString>>,
+    is_complete: bool,
+    /// Released last.
+    _lock: super::directory::Lock,
+}
+
+impl NewDirectory {
+    /// Locks the directory, which must be unused and have enough space.
+    fn create(place: &SetupOptions) -> Result<NewDirectory, SetupError> {
+        let existed = place.directory.symlink_metadata().is_ok();
+        let full = |error: &io::Error| {
+            let words = space::full(&place.directory, error);
+            SetupError::Full(place.directory.clone(), words)
+        };
+        let (directory, lock) = free(place).map_err(|error| match &error {
+            SetupError::Directory(DirectoryError::Io(_, cause)) | SetupError::Io(cause)
+                if space::is_full(cause) =>
+            {
+                full(cause)
+            }
+            _ => error,
+        })?;
+        let new = NewDirectory {
+            before: existed.then(|| names(directory.path())),
+            directory,
+            is_complete: false,
+            _lock: lock,
+        };
+        // Checked before a token is used, which works only once.
+        match space::check(new.directory.path(), SPACE_BYTES) {
+            Err(error) if space::is_full(&error) => Err(full(&error)),
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(new),
+        }
+    }
+
+    /// Keeps the files, if the setup succeeded.
+    fn finish<T>(mut self, done: Result<T, SetupError>) -> Result<T, SetupError> {
+        self.is_complete = done.is_ok();
+        done
+    }
+}
+
+impl Drop for NewDirectory {
+    fn drop(&mut self) {
+        if self.is_complete {
+            return;
+        }
+        let path = self.directory.path();
+        let before = self.before.clone().unwrap_or_default();
+        // Ignores errors: what remains is removed by the next setup, or reported by it.
+        for name in names(path).difference(&before) {
+            let _ = std::fs::remove_file(path.join(name));
+        }
+        if self.before.is_none() {
+            let _ = std::fs::remove_dir(path);
+        }
+    }
+}
+
+fn names(directory: &Path) -> BTreeSet<OsString> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    entries.flatten().map(|entry| entry.file_name()).collect()
 }
 
 /// Returns the state directory, which must be unused, and locks it.
@@ -122,12 +204,22 @@ fn runtime() -> Result<tokio::runtime::Runtime, SetupError> {
 /// # Errors
 /// - [`SetupError::Directory`]: the directory cannot be used, or the machine already belongs to a
 ///   cluster.
+/// - [`SetupError::Full`]: the file system of the directory is full.
 /// - [`SetupError::Authority`]: the cluster name is invalid, or keys cannot be created or written.
 /// - [`SetupError::Store`], [`SetupError::Engine`], [`SetupError::Propose`],
 ///   [`SetupError::Refused`]: the log cannot be created, or refuses a first command.
 /// - [`SetupError::Io`]: the system has no resources left.
 pub fn found(place: &SetupOptions, cluster: &str) -> Result<LocalMember, SetupError> {
-    let (directory, _lock) = free(place)?;
+    let new = NewDirectory::create(place)?;
+    let founded = found_in(&new.directory, place, cluster);
+    new.finish(founded)
+}
+
+fn found_in(
+    directory: &StateDirectory,
+    place: &SetupOptions,
+    cluster: &str,
+) -> Result<LocalMember, SetupError> {
     let owner = StoreOwner {
         cluster: cluster.to_owned(),
         member: FIRST,
@@ -138,7 +230,7 @@ pub fn found(place: &SetupOptions, cluster: &str) -> Result<LocalMember, SetupEr
         &owner,
         None,
     )?;
-    runtime()?.block_on(found_on(&directory, store, place, cluster))
+    runtime()?.block_on(found_on(directory, store, place, cluster))
 }
 
 /// As [`found`], on a given store.
@@ -204,6 +296,7 @@ fn done(answer: CommandResult) -> Result<(), SetupError> {
 /// # Errors
 /// - [`SetupError::Directory`]: the directory cannot be used, or the machine already belongs to a
 ///   cluster.
+/// - [`SetupError::Full`]: the file system of the directory is full; the token was not used.
 /// - [`SetupError::Token`], [`SetupError::Join`]: the token is invalid, or the cluster did not
 ///   admit the machine.
 /// - [`SetupError::TimedOut`]: no member admitted the machine within `limit`.
@@ -215,11 +308,22 @@ pub fn join(
     kind: MemberKind,
     limit: Duration,
 ) -> Result<LocalMember, SetupError> {
-    let (directory, _lock) = free(place)?;
+    let new = NewDirectory::create(place)?;
+    let joined = join_in(&new.directory, place, token, kind, limit);
+    new.finish(joined)
+}
+
+fn join_in(
+    directory: &StateDirectory,
+    place: &SetupOptions,
+    token: &str,
+    kind: MemberKind,
+    limit: Duration,
+) -> Result<LocalMember, SetupError> {
     // Creates the store now: if it is missing later, it was lost, with the votes that it held.
     drop(Store::open(&directory.file(STORE))?);
     runtime()?.block_on(async {
-        let joining = join_on(&directory, place, token, kind, &Tcp);
+        let joining = join_on(directory, place, token, kind, &Tcp);
         let joined = tokio::time::timeout(limit, joining).await;
         joined.map_err(|_| SetupError::TimedOut(limit))?
     })

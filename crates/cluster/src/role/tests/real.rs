@@ -17,6 +17,7 @@ use crate::wire::Tcp;
 use crate::wire::join::{Denied, Newcomer, rude};
 use part::report::Grade;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -186,6 +187,36 @@ pub(super) fn three(scratch: &MemberTestDirectory) -> [Real; 3] {
     eventually("c votes", || all_vote(&a, 3), || a.text());
     eventually("b knows all", || all_vote(&b, 3), || b.text());
     [a, b, c]
+}
+
+#[test]
+fn failed_setup_leaves_no_files() {
+    let scratch = MemberTestDirectory::new();
+    let member = Real::new(&scratch, "a");
+    let directory = &member.place.directory;
+    let founds = || setup::found(&member.place, "not a name!").unwrap_err();
+    let joins = || setup::join(&member.place, "EK1-nonsense", MemberKind::Node, SOON).unwrap_err();
+    founds();
+    joins();
+    assert!(!directory.exists());
+    // Files of somebody else stay.
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(directory)
+        .unwrap();
+    std::fs::write(directory.join("notes"), "kept").unwrap();
+    founds();
+    joins();
+    let names = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    assert_eq!(names, ["lock", "notes"]);
+    setup::found(&member.place, "north").unwrap();
+    // A member is never removed by another setup.
+    founds();
+    assert!(directory.join("member").exists() && directory.join("notes").exists());
 }
 
 #[test]
