@@ -15,7 +15,7 @@ use crate::role::shared::{RoleState, moved};
 use crate::role::socket::Replies;
 use crate::state::{RolloutStage, VersionRecord};
 use crate::wire::ConnectionFactory;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -332,6 +332,9 @@ fn in_words(version: VersionId, outcome: VersionOutcome) -> ControlReply {
 struct ReportedProgress {
     stage: Option<&'static str>,
     said: BTreeMap<MemberId, Reported>,
+    /// Lines of reports about a version that nodes can serve. The other nodes usually report the
+    /// same warnings.
+    lines: BTreeSet<String>,
 }
 
 impl ReportedProgress {
@@ -346,9 +349,17 @@ impl ReportedProgress {
             }
             let what = crate::state::against_in_words(said.outcome);
             let mut line = format!("{} {what} version {}", name(*node), record.id);
-            if !said.words.is_empty() {
+            let words = match said.outcome {
+                Reported::Refused | Reported::Worse | Reported::WentBack => said.words.clone(),
+                Reported::Checked | Reported::Serves | Reported::Good => {
+                    self.new_lines(&said.words)
+                }
+            };
+            if !words.is_empty() {
                 line.push_str(":\n");
-                line.push_str(said.words.trim_end());
+                line.push_str(words.trim_end());
+            } else if !said.words.is_empty() {
+                line.push_str(", with the same warnings");
             }
             lines.push(line);
         }
@@ -364,6 +375,13 @@ impl ReportedProgress {
             }
         }
         lines
+    }
+
+    /// Returns the lines that no node has reported yet.
+    fn new_lines(&mut self, words: &str) -> String {
+        let is_new = |line: &&str| self.lines.insert((*line).to_owned());
+        let new: Vec<&str> = words.trim_end().lines().filter(is_new).collect();
+        new.join("\n")
     }
 }
 
@@ -392,8 +410,73 @@ impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::NodeReport;
+    use std::sync::Arc;
 
     const VERSION: VersionId = VersionId(2);
+
+    fn record(reports: &[(u64, Reported, &str)]) -> VersionRecord {
+        let report = |(node, outcome, words): &(u64, Reported, &str)| {
+            let words = (*words).to_owned();
+            let outcome = *outcome;
+            (MemberId(*node), NodeReport { outcome, words })
+        };
+        VersionRecord {
+            id: VERSION,
+            from: MemberId(1),
+            proposal: Arc::new(Proposal {
+                parent: None,
+                author: "anna".to_owned(),
+                message: String::new(),
+                time_s: 0,
+                origin: VersionOrigin::Applied,
+                files: Vec::new(),
+                listings: Vec::new(),
+                judging: Judging {
+                    judge_ms: 0,
+                    confirm_within_ms: None,
+                },
+            }),
+            stage: RolloutStage::Checking,
+            reports: reports.iter().map(report).collect(),
+            found: BTreeMap::new(),
+            words: String::new(),
+            proposed_at: 1,
+            decided_at: None,
+            decided_time_s: None,
+        }
+    }
+
+    #[test]
+    fn warning_of_several_nodes_is_reported_once() {
+        const COMMON: &str = "a.cfg:2:5: warning[W0984]: the certificate is not valid for 'x'\n";
+        const OTHER: &str = "a.cfg:9:5: warning[W0001]: another one\n";
+        let both = format!("{COMMON}{OTHER}");
+        let mut progress = ReportedProgress::default();
+        let mut lines = |reports: &[(u64, Reported, &str)]| {
+            let lines = progress.lines(&record(reports), |id| format!("node{}", id.0));
+            lines.join("\n")
+        };
+        let shown = lines(&[
+            (1, Reported::Checked, COMMON),
+            (2, Reported::Checked, &both),
+            (3, Reported::Checked, COMMON),
+            (4, Reported::Checked, ""),
+        ]);
+        assert_eq!(shown.matches("W0984").count(), 1, "{shown}");
+        assert_eq!(shown.matches("W0001").count(), 1, "{shown}");
+        for line in [
+            "node3 can serve version 2, with the same warnings\n",
+            "node4 can serve version 2\n",
+        ] {
+            assert!(shown.contains(line), "{shown}");
+        }
+        let shown = lines(&[(1, Reported::Serves, COMMON)]);
+        assert_eq!(shown, "node1 serves version 2, with the same warnings");
+        // A reason against the version is complete.
+        let shown = lines(&[(2, Reported::Refused, COMMON)]);
+        assert!(shown.contains("W0984"), "{shown}");
+    }
 
     #[test]
     fn unknown_outcome_is_reported_as_unknown() {

@@ -16,6 +16,7 @@ use crate::trace;
 use keepalived::{Level, Log, LogWish, Speaker};
 use language::render::{self, HaproxyForm, RenderOptions};
 use language::{Diagnostics, SourceMap};
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
@@ -42,6 +43,8 @@ pub struct MessagePrinter {
     /// The collected messages, if they do not go to standard error.
     collected: Option<Collected>,
     log: Option<Arc<Mutex<Log>>>,
+    /// Short forms of the printed diagnostics, if they are recorded.
+    recorded: Option<BTreeSet<String>>,
 }
 
 /// Collected messages, for a later reader. In this program's form the errors come first, because
@@ -75,7 +78,18 @@ impl MessagePrinter {
             introduced: false,
             collected: None,
             log: None,
+            recorded: None,
         }
+    }
+
+    /// Records the diagnostics that are printed from now on.
+    pub fn record_diagnostics(&mut self) {
+        self.recorded = Some(BTreeSet::new());
+    }
+
+    /// Returns the short forms of the recorded diagnostics, as lines.
+    pub fn recorded_diagnostics(&mut self) -> BTreeSet<String> {
+        self.recorded.take().unwrap_or_default()
     }
 
     pub fn log_to(&mut self, wish: LogWish) {
@@ -288,6 +302,10 @@ impl MessagePrinter {
                     push(&mut collected.plain, &for_log);
                     push(&mut collected.shown, &for_asker);
                     return;
+                }
+                if let Some(recorded) = &mut self.recorded {
+                    let short = render::concise(sources, diagnostics, diag);
+                    recorded.extend(short.lines().map(str::to_owned));
                 }
                 render::full(sources, diagnostics, &look(&std::io::stderr(), diag))
             }
