@@ -12,6 +12,7 @@ use crate::message::{
 };
 use clap::{Arg, ArgMatches, Command};
 use command::instance;
+use command::json::{self, OutputFormat, end_order};
 use command::options::{flag, process_id, serving_files};
 use command::status::{ask_part, report, sections};
 use command::{Subcommand, end, word};
@@ -51,7 +52,7 @@ pub fn definition(command: Command) -> Command {
         .arg(process_id().global(true))
         .subcommands(shows())
         .subcommands([
-            Command::new("once")
+            json::order(Command::new("once"))
                 .about("Order what a machine boots next, once")
                 .long_about(
                     "The next boot of the machine is this image, whatever its line says; when it has fetched all of it, its \
@@ -59,17 +60,17 @@ pub fn definition(command: Command) -> Command {
                 )
                 .arg(machine())
                 .arg(Arg::new("IMAGE").help("The image; without it, what the line of the machine says")),
-            Command::new("wake")
+            json::order(Command::new("wake"))
                 .about("Switch a machine on by its network card (Wake-on-LAN)")
                 .arg(machine()),
-            Command::new("drop")
+            json::order(Command::new("drop"))
                 .about("Drop what a machine has changed of its disk")
                 .long_about(
                     "What the machine has changed of disks with `overlay` is dropped, also with `keep`: its next boot finds \
                      the disk as it is. Switch the machine off first.",
                 )
                 .arg(machine()),
-            power::definition().arg(machine()),
+            json::order(power::definition()).arg(machine()),
             image::definition(),
             Command::new("enlist")
                 .about("Show new machines that wait for a line, each with a line to copy")
@@ -91,7 +92,7 @@ fn shows() -> [Command; 4] {
                  with `address`. Without a connection between the nodes, each shows what it heard before.",
             )
             .arg(flag("all", "As many as one answer has room for, not only 200"))
-            .arg(flag("json", "Print JSON")),
+            .arg(json::option()),
         Command::new("show")
             .about("Show the networks: their state and leases, and the counters of one")
             .long_about(
@@ -100,14 +101,15 @@ fn shows() -> [Command; 4] {
                  the network. `--json` says what each counter is.",
             )
             .arg(Arg::new("NETWORK").help("Only this one, with its counters: the name of its section"))
-            .arg(flag("json", "Print JSON")),
+            .arg(json::option()),
         Command::new("why")
             .about("Show what a machine asked, what it was answered and why, packet by packet")
             .long_about(
                 "Shows what a machine asked this node since its role began. Where another node served the machine, the last \
                  line says what it answered there: run the command there for the rest.",
             )
-            .arg(machine()),
+            .arg(machine())
+            .arg(json::option()),
         Command::new("watch")
             .about("Show what machines ask and are answered, as it happens")
             .long_about(
@@ -127,17 +129,17 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("watch", matches)) => watch::watch(matches),
         Some(("once", matches)) => {
             let (machine, image) = (word(matches, "MACHINE"), word(matches, "IMAGE"));
-            order(matches, &OfBoot::Once { machine, image })
+            return order(matches, &OfBoot::Once { machine, image });
         }
         Some(("wake", matches)) => {
             let machine = word(matches, "MACHINE");
-            order(matches, &OfBoot::Wake { machine })
+            return order(matches, &OfBoot::Wake { machine });
         }
         Some(("drop", matches)) => {
             let machine = word(matches, "MACHINE");
-            order(matches, &OfBoot::Drop { machine })
+            return order(matches, &OfBoot::Drop { machine });
         }
-        Some(("power", matches)) => power::main(matches),
+        Some(("power", matches)) => return end_order(matches, power::main(matches)),
         Some(("image", matches)) => return image::main(matches),
         Some(("enlist", matches)) => enlist(matches),
         _ => return ExitCode::FAILURE,
@@ -169,9 +171,10 @@ fn query_boot_role<T: DeserializeOwned>(
     ask_part(instance, message.envelope())
 }
 
-fn order(matches: &ArgMatches, message: &OfBoot) -> Result<String, String> {
-    let instance = instance::selected(matches)?;
-    Ok(command::status::order(&instance, message.envelope())? + "\n")
+fn order(matches: &ArgMatches, message: &OfBoot) -> ExitCode {
+    let done = instance::selected(matches)
+        .and_then(|instance| command::status::order(&instance, message.envelope()));
+    end_order(matches, done.map(|words| words + "\n"))
 }
 
 fn machines(matches: &ArgMatches) -> Result<MachineListResponse, String> {
@@ -187,7 +190,7 @@ fn ago(at: Moment) -> String {
 fn list(matches: &ArgMatches) -> Result<String, String> {
     let mut all = machines(matches)?;
     if matches.get_flag("json") {
-        return json(&all);
+        return list_json(&all);
     }
     // Machines with the latest requests come first.
     all.machines
@@ -264,7 +267,7 @@ fn booted_words(booted: &LastBoot, me: &str) -> String {
     format!("{}, {}{by}", booted.image, ago(booted.at))
 }
 
-fn json(all: &MachineListResponse) -> Result<String, String> {
+fn list_json(all: &MachineListResponse) -> Result<String, String> {
     let machines: Vec<serde_json::Value> = all.machines.iter()
         .map(|one| {
             let text = |words: &str| Some(words.to_owned()).filter(|words| !words.is_empty());
@@ -304,6 +307,9 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
     let asked: MachineHistoryResponse = query_boot_role(&instance, &OfBoot::Why { machine })?;
     if !asked.trouble.is_empty() {
         return Err(asked.trouble);
+    }
+    if OutputFormat::of(matches) == OutputFormat::Json {
+        return json::line(&asked);
     }
     let mut text = format!("{}\n", asked.who);
     if !asked.address.is_empty() {

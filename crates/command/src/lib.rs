@@ -11,6 +11,7 @@
 
 pub mod build;
 pub mod instance;
+pub mod json;
 pub mod options;
 pub mod status;
 pub mod stopped;

@@ -5,9 +5,11 @@ mod credentials;
 
 use crate::message::{LinkRequest, LinkResponse};
 use clap::{ArgMatches, Command};
+use command::json::{self, OutputFormat};
 use command::options::{process_id, serving_files};
 use command::status::ask_part;
 use command::{Subcommand, end, instance};
+use serde::Serialize;
 use std::process::ExitCode;
 
 pub static COMMANDS: [Subcommand; 1] = [Subcommand::new("console", definition, main)];
@@ -32,7 +34,8 @@ fn definition(command: Command) -> Command {
                 )
                 .after_help("Examples:\n  evenkeel console link")
                 .arg(serving_files().num_args(1))
-                .arg(process_id()),
+                .arg(process_id())
+                .arg(json::option()),
         )
         .subcommand(credentials::of_second_factor(Command::new("second-factor")))
         .subcommand(credentials::of_token(Command::new("token")))
@@ -57,5 +60,16 @@ fn link(matches: &ArgMatches) -> Result<String, String> {
         text += &format!("certificate (SHA-256): {}\n", link.fingerprint);
     }
     text += "The link works once, within ten minutes.\n";
-    Ok(text)
+    let printed = PrintedLink {
+        url: link.url(),
+        certificate_sha256: Some(&*link.fingerprint).filter(|one| !one.is_empty()),
+    };
+    OutputFormat::of(matches).render(text, &printed)
+}
+
+/// Result of `evenkeel console link`, for `--json`.
+#[derive(Serialize)]
+struct PrintedLink<'l> {
+    url: String,
+    certificate_sha256: Option<&'l str>,
 }

@@ -9,7 +9,8 @@ use crate::message::{
 };
 use clap::{Arg, ArgMatches, Command};
 use command::instance;
-use command::options::{flag, option, process_id, serving_files};
+use command::json::{self, OutputFormat, end_order};
+use command::options::{option, process_id, serving_files};
 use command::status::{ask_part, sections};
 use command::{Subcommand, end, word};
 use part::report::{Grade, Moment, StatusReport, Subject, span};
@@ -44,7 +45,7 @@ pub fn definition(command: Command) -> Command {
             Command::new("list")
                 .about("Show the farms and their hosts: states, users and counters")
                 .arg(Arg::new("FARM").help("Only this one: the name of its section"))
-                .arg(flag("json", "Print JSON")),
+                .arg(json::option()),
             Command::new("sessions")
                 .about("Show the users: their hosts, and where their clients are")
                 .long_about(
@@ -55,8 +56,8 @@ pub fn definition(command: Command) -> Command {
                      carries the connection, and shows where the client is. `agent` is how the agent of the \
                      host reports the session, if it does.",
                 )
-                .arg(flag("json", "Print JSON")),
-            Command::new("drain")
+                .arg(json::option()),
+            json::order(Command::new("drain"))
                 .about("Give a host no new users")
                 .long_about(
                     "Users with a session there return to it. The drain lasts until `ready`, also after a \
@@ -64,8 +65,10 @@ pub fn definition(command: Command) -> Command {
                      line is permanent.",
                 )
                 .arg(host()),
-            Command::new("ready").about("End a drain").arg(host()),
-            Command::new("disconnect")
+            json::order(Command::new("ready"))
+                .about("End a drain")
+                .arg(host()),
+            json::order(Command::new("disconnect"))
                 .about("End the connections of a user; the session stays at its host")
                 .long_about(
                     "Ends the connections that a farm carries for the user, and the user's tunnels of the gateway to hosts, \
@@ -76,7 +79,8 @@ pub fn definition(command: Command) -> Command {
                 .arg(option("host", "HOST", "Only connections to this host, or FARM/HOST")),
             Command::new("why")
                 .about("Show which host a user got and why, and which one a logon would get now")
-                .arg(Arg::new("USER").required(true).help("The user, with or without the domain")),
+                .arg(Arg::new("USER").required(true).help("The user, with or without the domain"))
+                .arg(json::option()),
             agent::definition(),
         ])
 }
@@ -85,9 +89,9 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("list", matches)) => sections(matches, PART, "FARM"),
         Some(("sessions", matches)) => sessions(matches),
-        Some(("drain", matches)) => drain(matches, true),
-        Some(("ready", matches)) => drain(matches, false),
-        Some(("disconnect", matches)) => disconnect(matches),
+        Some(("drain", matches)) => return end_order(matches, drain(matches, true)),
+        Some(("ready", matches)) => return end_order(matches, drain(matches, false)),
+        Some(("disconnect", matches)) => return end_order(matches, disconnect(matches)),
         Some(("why", matches)) => why(matches),
         Some(("agent", matches)) => agent::main(matches),
         _ => return ExitCode::FAILURE,
@@ -106,7 +110,7 @@ fn sessions(matches: &ArgMatches) -> Result<String, String> {
     let instance = instance::selected(matches)?;
     let all: Sessions = query_farm_role(&instance, &OfFarm::Sessions {})?;
     if matches.get_flag("json") {
-        return json(&all);
+        return list_json(&all);
     }
     if all.sessions.is_empty() {
         return Ok("no user has logged on yet\n".to_owned());
@@ -169,7 +173,7 @@ fn row(one: &Session) -> Subject {
         .fact("kept for", one.left_ms.map_or("-".to_owned(), span))
 }
 
-fn json(all: &Sessions) -> Result<String, String> {
+fn list_json(all: &Sessions) -> Result<String, String> {
     let sessions: Vec<serde_json::Value> = all.sessions.iter()
         .map(|one| {
             serde_json::json!({
@@ -208,6 +212,9 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
         query_farm_role(&instance, &OfFarm::Why { user: user.clone() })?;
     if asked.farms.is_empty() {
         return Err(format!("no farm has seen '{user}' since this role began"));
+    }
+    if OutputFormat::of(matches) == OutputFormat::Json {
+        return json::line(&asked);
     }
     let now = Moment::now().boottime_ms;
     let mut text = String::new();

@@ -21,6 +21,7 @@ pub use definition::{guest, node};
 
 use clap::ArgMatches;
 use command::instance;
+use command::json::end_order;
 use command::status::report;
 use command::{Subcommand, end, word};
 use guest::keyword::NAME as PART;
@@ -59,34 +60,36 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     if let Some(code) = far::instead(matches) {
         return code;
     }
-    let done = match matches.subcommand() {
-        Some(("list", matches)) => list(matches),
-        Some(("show", matches)) => show(matches),
-        Some(("start", matches)) => order::start(matches),
-        Some(("stop", matches)) => order::stop(matches),
-        Some(("move", matches)) => order::move_to(matches),
-        Some(("snapshot", matches)) => snapshot::take(matches),
-        Some(("snapshots", matches)) => snapshot::list(matches),
-        Some(("restore", matches)) => snapshot::restore(matches),
-        Some(("template", matches)) => template::main(matches),
-        Some(("clone", matches)) => clone::main(matches),
-        Some(("remove", matches)) => remove::main(matches),
-        Some(("create", matches)) => return image::create(matches),
-        Some(("import", matches)) => return image::import(matches),
-        Some(("log", matches)) => return console::log(matches),
-        Some(("console", matches)) => return console::console(matches),
+    let Some((name, matches)) = matches.subcommand() else {
+        return ExitCode::FAILURE;
+    };
+    let done = match name {
+        "list" => return end(list(matches)),
+        "show" => return end(show(matches)),
+        "start" => order::start(matches),
+        "stop" => order::stop(matches),
+        "move" => order::move_to(matches),
+        "snapshot" => snapshot::take(matches),
+        "snapshots" => snapshot::list(matches),
+        "restore" => snapshot::restore(matches),
+        "template" => template::main(matches),
+        "clone" => clone::main(matches),
+        "remove" => remove::main(matches),
+        "create" => return image::create(matches),
+        "import" => return image::import(matches),
+        "log" => return console::log(matches),
+        "console" => return console::console(matches),
         _ => return ExitCode::FAILURE,
     };
-    end(done)
+    end_order(matches, done)
 }
 
 pub fn node_main(matches: &ArgMatches) -> ExitCode {
-    let done = match matches.subcommand() {
-        Some(("drain", matches)) => order::drain(matches),
-        Some(("fill", matches)) => order::fill(matches),
-        _ => return ExitCode::FAILURE,
-    };
-    end(done)
+    match matches.subcommand() {
+        Some(("drain", matches)) => end_order(matches, order::drain(matches)),
+        Some(("fill", matches)) => end_order(matches, order::fill(matches)),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 fn load_guest_report(matches: &ArgMatches) -> Result<(Instance, StatusReport), String> {

@@ -3,12 +3,14 @@
 
 use clap::{ArgMatches, Command};
 use command::instance::selected;
+use command::json::{self, OutputFormat};
 use command::options::{flag, process_id, serving_files};
-use command::refuse;
 use command::status::{ask, not_known};
+use command::{print, refuse};
 use part::memory;
 use part::role::{DiagnosticFormat, SupervisorMessage};
 use part::voice;
+use serde::Serialize;
 use std::io::Write;
 use std::process::ExitCode;
 use supervisor::directory::Instance;
@@ -24,9 +26,10 @@ pub fn definition(command: Command) -> Command {
              after testing it for some seconds.\n\nRunning instances are listed in /run/evenkeel (root), \
              $XDG_RUNTIME_DIR/evenkeel or /tmp/evenkeel-UID. EVENKEEL_RUNTIME_DIRECTORY sets another directory.",
         )
-        .after_help("Examples:\n  evenkeel reload\n  evenkeel reload -f haproxy.cfg\n  evenkeel reload --pid 4711\n  evenkeel reload --reset-runtime")
+        .after_help("Examples:\n  evenkeel reload\n  evenkeel reload -f haproxy.cfg\n  evenkeel reload --pid 4711\n  evenkeel reload --reset-runtime\n  evenkeel reload --json | jq -r .messages[]")
         .arg(serving_files().num_args(1..))
         .arg(process_id())
+        .arg(json::option())
         .arg(
             flag("reset-runtime", "Load maps and ACL files as they are, and drop all changes made at run time"),
         )
@@ -57,9 +60,24 @@ fn reload(instance: &Instance, matches: &ArgMatches) -> Result<ExitCode, String>
         return Err(not_known(instance));
     };
     let text = received.descriptors.first().map(memory::text);
-    if let Some(Ok(text)) = text {
-        // Ignores an error: standard error is closed.
-        let _ = std::io::stderr().write_all(text.as_bytes());
+    let text = text.and_then(Result::ok).unwrap_or_default();
+    if exit == 0 && OutputFormat::of(matches) == OutputFormat::Json {
+        let result = ReloadResult {
+            process: instance.pid,
+            messages: text.lines().collect(),
+        };
+        return Ok(print(&json::line(&result)?));
     }
+    // An error means that standard error is closed.
+    let _ = std::io::stderr().write_all(text.as_bytes());
     Ok(ExitCode::from(exit))
+}
+
+/// Result of a reload that was applied, for `--json`.
+#[derive(Serialize)]
+struct ReloadResult<'t> {
+    /// Process id of the supervisor.
+    process: u32,
+    /// Changes and warnings.
+    messages: Vec<&'t str>,
 }

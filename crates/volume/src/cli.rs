@@ -28,6 +28,7 @@ use crate::keyword::NAME as PART;
 use crate::report::{BACKING, CLIENTS, SERVING, SIZE, VOLUME};
 use crate::role::{refusal_of_elsewhere, socket_path};
 use ::command::instance::selected;
+use ::command::json::end_order;
 use ::command::status::report;
 use ::command::{Subcommand, end, payload_of_files, word};
 use clap::ArgMatches;
@@ -52,30 +53,33 @@ pub static COMMANDS: [Subcommand; 2] = [
 ];
 
 pub fn main(matches: &ArgMatches) -> ExitCode {
-    let done = match matches.subcommand() {
-        Some(("list", matches)) => list(matches),
-        Some(("show", matches)) => show(matches),
-        Some(("create", matches)) => create(matches),
-        Some(("grow", matches)) => grow(matches),
-        Some(("attach", matches)) => attach(matches),
-        Some(("detach", matches)) => detach(matches),
-        Some(("snapshot", matches)) => snapshot::take(matches),
-        Some(("restore", matches)) => return snapshot::restore(matches),
-        Some(("clone", matches)) => return snapshot::clone(matches),
-        Some(("remove", matches)) => remove(matches),
-        Some(("export", matches)) => return transfer::export(matches),
-        Some(("import", matches)) => return transfer::import(matches),
-        Some(("verify", matches)) => return verify::main(matches),
-        Some(("hand-over", matches)) => order::hand_over(matches),
-        Some(("adopt", matches)) => order::adopt(matches),
-        Some(("resync", matches)) => resync::resync(matches),
-        Some(("serve-alone", matches)) => order::serve_alone(matches),
-        Some(("reopen", matches)) => order::reopen(matches),
-        Some(("accept", matches)) => overwrite::accept(matches),
-        Some(("admit", matches)) => order::admit(matches),
+    let Some((name, matches)) = matches.subcommand() else {
+        return ExitCode::FAILURE;
+    };
+    let done = match name {
+        "list" => return end(list(matches)),
+        "show" => return end(show(matches)),
+        "create" => create(matches),
+        "grow" => grow(matches),
+        "attach" => attach(matches),
+        "detach" => detach(matches),
+        "snapshot" => snapshot::take(matches),
+        "restore" => return snapshot::restore(matches),
+        "clone" => return snapshot::clone(matches),
+        "remove" => remove(matches),
+        "export" => return transfer::export(matches),
+        "import" => return transfer::import(matches),
+        "verify" => return verify::main(matches),
+        "hand-over" => order::hand_over(matches),
+        "adopt" => order::adopt(matches),
+        "resync" => resync::resync(matches),
+        "serve-alone" => order::serve_alone(matches),
+        "reopen" => order::reopen(matches),
+        "accept" => overwrite::accept(matches),
+        "admit" => order::admit(matches),
         _ => return ExitCode::FAILURE,
     };
-    end(done)
+    end_order(matches, done)
 }
 
 pub fn load_volume_report(matches: &ArgMatches) -> Result<(Instance, StatusReport), String> {

@@ -2,6 +2,7 @@
 //! their addresses and times.
 
 use clap::{Arg, ArgAction, Command, value_parser};
+use command::json;
 use command::options::{flag, option};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -73,6 +74,7 @@ fn place(command: Command) -> Command {
                      addresses, or all addresses of the machine",).value_parser(socket_address).action(ArgAction::Append),
         )
         .arg(state())
+        .arg(json::option())
 }
 
 fn init() -> Command {
@@ -105,7 +107,11 @@ fn invite() -> Command {
              members, the fingerprint of the cluster's CA and a secret. With it the new member verifies the cluster, \
              and the cluster verifies the new member.",
         )
-        .after_help("Examples:\n  evenkeel cluster invite\n  evenkeel cluster invite --arbiter --valid 1h")
+        .after_help(
+            "Examples:\n  evenkeel cluster invite\n  evenkeel cluster invite --arbiter --valid 1h\n  evenkeel \
+             cluster invite --json | jq -r .token",
+        )
+        .arg(json::option())
         .arg(
             flag("arbiter", "Create a token for an arbiter instead of a node"),
         )
@@ -129,11 +135,11 @@ fn join(what: &'static str) -> Command {
 fn status() -> Command {
     Command::new("status")
         .about("Show members, the leader, link health, and the effect of each member's failure")
-        .arg(flag("json", "Print JSON"))
+        .arg(json::option())
 }
 
 fn remove() -> Command {
-    Command::new("remove")
+    json::order(Command::new("remove"))
         .about("Remove a member, reachable or not")
         .long_about(
             "Removes a member: it is no longer a voter, its certificate is refused, and stored contents get a new key \
@@ -148,7 +154,7 @@ fn remove() -> Command {
 }
 
 fn hand_over() -> Command {
-    Command::new("hand-over")
+    json::order(Command::new("hand-over"))
         .about("Transfer leadership to another member, before maintenance")
         .long_about(
             "Transfers leadership without an interruption. Traffic does not depend on the leader. A member that is stopped \
@@ -158,7 +164,7 @@ fn hand_over() -> Command {
 }
 
 fn rotate() -> Command {
-    Command::new("rotate")
+    json::order(Command::new("rotate"))
         .about("Create a new key and certificate for this member, and a new key for stored contents")
         .long_about(
             "Creates a new key and certificate for this member, and a new key for stored contents.\n\n`--authority` \
@@ -174,7 +180,7 @@ fn rotate() -> Command {
 }
 
 fn renumber() -> Command {
-    Command::new("address")
+    json::order(Command::new("address"))
         .about("Change the addresses of this member, or where it reaches others")
         .long_about(
             "Changes the addresses by which the members reach each other. Stop `evenkeel run` here first. The machine \
@@ -211,7 +217,7 @@ fn member_address(text: &str) -> Result<(String, std::net::SocketAddr), &'static
 }
 
 fn recover() -> Command {
-    Command::new("recover")
+    json::order(Command::new("recover"))
         .about("Continue alone after a permanent loss of the majority")
         .long_about(
             "Makes this machine the only member of the cluster, after a permanent loss of the majority. Stop \

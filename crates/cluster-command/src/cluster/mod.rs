@@ -11,10 +11,12 @@ use crate::connection::connect;
 use clap::ArgMatches;
 use cluster::member::MemberKind;
 use cluster::request::{self, ControlReply, Request};
-use cluster::role::directory::StateDirectory;
+use cluster::role::directory::{LocalMember, StateDirectory};
 use cluster::role::setup::{self, Renumbering, SetupOptions};
 use cluster::role::status::ClusterStatus;
-use command::{print, refuse, word};
+use command::json::{CommandResult, OutputFormat};
+use command::{end, print, refuse, word};
+use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,20 +28,26 @@ const ADDRESSES_MAX: usize = 4;
 
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
-        Some(("init", matches)) => show(init(matches)),
-        Some(("join", matches)) => show(join(matches, MemberKind::Node)),
+        Some(("init", matches)) => end(init(matches)),
+        Some(("join", matches)) => end(join(matches, MemberKind::Node)),
         Some(("invite", matches)) => invite(matches),
         Some(("status", matches)) => status(matches.get_flag("json")),
         Some(("remove", matches)) => remove(matches),
-        Some(("hand-over", matches)) => ask(&Request::HandOver {
-            name: matches.get_one::<String>("NAME").cloned(),
-        }),
-        Some(("rotate", matches)) => ask(&if matches.get_flag("authority") {
-            Request::RotateAuthority
-        } else {
-            Request::Rotate
-        }),
-        Some(("address", matches)) => show(renumber(matches)),
+        Some(("hand-over", matches)) => ask(
+            matches,
+            &Request::HandOver {
+                name: matches.get_one::<String>("NAME").cloned(),
+            },
+        ),
+        Some(("rotate", matches)) => {
+            let request = if matches.get_flag("authority") {
+                Request::RotateAuthority
+            } else {
+                Request::Rotate
+            };
+            ask(matches, &request)
+        }
+        Some(("address", matches)) => end(renumber(matches)),
         Some(("recover", matches)) => recover(matches),
         _ => ExitCode::FAILURE,
     }
@@ -47,7 +55,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 
 pub fn arbiter_main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
-        Some(("join", matches)) => show(join(matches, MemberKind::Arbiter)),
+        Some(("join", matches)) => end(join(matches, MemberKind::Arbiter)),
         _ => ExitCode::FAILURE,
     }
 }
@@ -171,14 +179,39 @@ fn init(matches: &ArgMatches) -> Result<String, String> {
     let place = place(matches)?;
     let identity = setup::found(&place, &word(matches, "CLUSTER"));
     let identity = identity.map_err(|error| error.to_string())?;
-    Ok(format!(
+    let text = format!(
         "created cluster {}: {} is its first node, reachable at {}\nnext:\n  {}\n    starts it\n  evenkeel \
          cluster invite\n    prints a token for the second machine\n",
         identity.cluster,
         identity.name,
         list(&identity.addresses),
         run_words(&place.directory),
-    ))
+    );
+    OutputFormat::of(matches).render(text, &Member::new(&identity, &place.directory))
+}
+
+/// This machine as a member after a change of its state directory, for `--json`.
+#[derive(Serialize)]
+struct Member<'i> {
+    cluster: &'i str,
+    name: &'i str,
+    kind: MemberKind,
+    listen: &'i [SocketAddr],
+    addresses: &'i [SocketAddr],
+    state: &'i Path,
+}
+
+impl<'i> Member<'i> {
+    fn new(identity: &'i LocalMember, state: &'i Path) -> Member<'i> {
+        Member {
+            cluster: &identity.cluster,
+            name: &identity.name,
+            kind: identity.kind,
+            listen: &identity.listen,
+            addresses: &identity.addresses,
+            state,
+        }
+    }
 }
 
 fn join(matches: &ArgMatches, kind: MemberKind) -> Result<String, String> {
@@ -189,13 +222,14 @@ fn join(matches: &ArgMatches, kind: MemberKind) -> Result<String, String> {
         MemberKind::Node => "node",
         MemberKind::Arbiter => "arbiter",
     };
-    Ok(format!(
+    let text = format!(
         "joined the cluster {} as {what} '{}', reachable at {}\nnext: {}\n",
         identity.cluster,
         identity.name,
         list(&identity.addresses),
         run_words(&place.directory),
-    ))
+    );
+    OutputFormat::of(matches).render(text, &Member::new(&identity, &place.directory))
 }
 
 fn renumber(matches: &ArgMatches) -> Result<String, String> {
@@ -223,23 +257,23 @@ fn renumber(matches: &ArgMatches) -> Result<String, String> {
     // Accepts an address that this machine lacks, with a note: it may be added later.
     let absent = check_listen(&new.listen).err();
     let who = setup::renumber(&directory, &new).map_err(|error| error.to_string())?;
-    let absent = absent.map_or_else(String::new, |words| {
-        format!("note: {words}. The member waits until it can listen there\n")
-    });
-    Ok(format!(
-        "{}: listens on {}, reached at {}\n{absent}next: {}\n",
+    let format = OutputFormat::of(matches);
+    let text = format!(
+        "{}: listens on {}, reached at {}\n",
         who.name,
         list(&who.listen),
         list(&who.addresses),
-        run_words(&directory),
-    ))
-}
-
-fn show(done: Result<String, String>) -> ExitCode {
-    match done {
-        Ok(text) => print(&text),
-        Err(words) => refuse(words),
+    );
+    let absent = absent.map_or_else(String::new, |words| {
+        format!("note: {words}. The member waits until it can listen there\n")
+    });
+    if format == OutputFormat::Json {
+        format.note(&absent);
     }
+    format.render(
+        format!("{text}{absent}next: {}\n", run_words(&directory)),
+        &Member::new(&who, &directory),
+    )
 }
 
 fn run_words(directory: &Path) -> String {
@@ -263,23 +297,53 @@ fn invite(matches: &ArgMatches) -> ExitCode {
     };
     let valid = matches.get_one::<Duration>("valid").copied();
     let valid = valid.unwrap_or(Duration::from_secs(900));
-    ask(&Request::Invite {
+    let valid_ms = u64::try_from(valid.as_millis()).unwrap_or(u64::MAX);
+    let request = Request::Invite { kind, valid_ms };
+    let format = OutputFormat::of(matches);
+    let token = match answer(&request, format) {
+        Ok(ControlReply::Token { token, .. }) => token,
+        Ok(reply) => return told(reply, format),
+        Err(error) => return refuse(error),
+    };
+    let command = match kind {
+        MemberKind::Arbiter => "arbiter",
+        MemberKind::Node => "cluster",
+    };
+    let invitation = Invitation {
+        command: format!("evenkeel {command} join {token}"),
+        token,
         kind,
-        valid_ms: u64::try_from(valid.as_millis()).unwrap_or(u64::MAX),
-    })
+        valid_ms,
+    };
+    let text = format!(
+        "{}\n\nRun this on the new machine within {}. The token works once.\n",
+        invitation.command,
+        within(valid_ms)
+    );
+    format.print_result(text, &invitation)
+}
+
+/// Result of `evenkeel cluster invite`, for `--json`.
+#[derive(Serialize)]
+struct Invitation {
+    token: String,
+    kind: MemberKind,
+    valid_ms: u64,
+    /// Command line for the new member.
+    command: String,
 }
 
 /// Requests the removal of a member. Without `--yes`, refuses it if data or guests would be lost.
 fn remove(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     if !matches.get_flag("yes")
-        && let Ok(ControlReply::Json(text)) = answer(&Request::Status)
+        && let Ok(ControlReply::Json(text)) = answer(&Request::Status, OutputFormat::Text)
         && let Ok(status) = serde_json::from_str::<ClusterStatus>(&text)
         && let Err(words) = removal::check(&name, &status)
     {
         return refuse(words);
     }
-    ask(&Request::Remove { name })
+    ask(matches, &Request::Remove { name })
 }
 
 fn recover(matches: &ArgMatches) -> ExitCode {
@@ -293,13 +357,16 @@ fn recover(matches: &ArgMatches) -> ExitCode {
         ));
     }
     match setup::recover_alone(&directory) {
-        Ok(words) => print(&format!("{words}\nnext: {}\n", run_words(&directory))),
+        Ok(words) => {
+            let text = format!("{words}\nnext: {}\n", run_words(&directory));
+            OutputFormat::of(matches).print_result(text, &CommandResult { done: words })
+        }
         Err(error) => refuse(error),
     }
 }
 
 fn status(json: bool) -> ExitCode {
-    match answer(&Request::Status) {
+    match answer(&Request::Status, OutputFormat::Text) {
         Ok(ControlReply::Json(text)) if json => print(&(text + "\n")),
         Ok(ControlReply::Json(text)) => match serde_json::from_str::<ClusterStatus>(&text) {
             Ok(status) => print(&status.text()),
@@ -307,49 +374,36 @@ fn status(json: bool) -> ExitCode {
                 "cannot parse the reply of the control role: {error}"
             )),
         },
-        Ok(reply) => told(reply, &Request::Status),
+        Ok(reply) => told(reply, OutputFormat::Text),
         Err(error) => refuse(error),
     }
 }
 
-fn ask(request: &Request) -> ExitCode {
-    match answer(request) {
-        Ok(reply) => told(reply, request),
+fn ask(matches: &ArgMatches, request: &Request) -> ExitCode {
+    let format = OutputFormat::of(matches);
+    match answer(request, format) {
+        Ok(reply) => told(reply, format),
         Err(error) => refuse(error),
     }
 }
 
-fn answer(request: &Request) -> Result<ControlReply, request::AskError> {
+fn answer(request: &Request, format: OutputFormat) -> Result<ControlReply, request::AskError> {
     let mut client = connect()?;
     client.done(request, ANSWER_LIMIT, |words| {
-        print(&format!("{words}\n"));
+        format.note(&format!("{words}\n"));
     })
 }
 
-fn told(reply: ControlReply, request: &Request) -> ExitCode {
+fn told(reply: ControlReply, format: OutputFormat) -> ExitCode {
     match reply {
-        ControlReply::Done { words, .. } => print(&format!("{words}\n")),
+        ControlReply::Done { words, .. } => format.print_done(&format!("{words}\n")),
         ControlReply::Refused { words } => refuse(words),
         ControlReply::Unknown { words } => {
             refuse(words);
             ExitCode::from(crate::connection::UNKNOWN)
         }
-        ControlReply::Token { token, .. } => {
-            let (command, valid_ms) = match request {
-                Request::Invite {
-                    kind: MemberKind::Arbiter,
-                    valid_ms,
-                } => ("arbiter", *valid_ms),
-                Request::Invite { valid_ms, .. } => ("cluster", *valid_ms),
-                _ => ("cluster", 0),
-            };
-            print(&format!(
-                "evenkeel {command} join {token}\n\nRun this on the new machine within {}. The token works once.\n",
-                within(valid_ms)
-            ))
-        }
         ControlReply::Json(text) => print(&(text + "\n")),
-        ControlReply::Progress { .. } | ControlReply::Set(_) => {
+        ControlReply::Progress { .. } | ControlReply::Set(_) | ControlReply::Token { .. } => {
             refuse("unexpected reply of the control role")
         }
     }

@@ -6,7 +6,8 @@ use super::mask::mask;
 use super::seen::BaseVersions;
 use super::versions;
 use super::{
-    ConfigError, VERSIONS_MAX, accepted, answer, author, now_s, print, records, set, version,
+    ChangeResult, ConfigError, VERSIONS_MAX, accepted, answer, answer_after, author, now_s,
+    records, set, version,
 };
 use clap::ArgMatches;
 use cluster::command::{Judging, VersionId, VersionOrigin};
@@ -17,8 +18,10 @@ use cluster::member::MemberKind;
 use cluster::request::{Apply, ControlReply, Request};
 use cluster::state::{RolloutStage, VersionRecord};
 use command::instance::absolute;
+use command::json::OutputFormat;
 use command::word;
 use part::voice::{Form, MessagePrinter};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,8 +40,11 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
         "" => cluster::role::directory::USUAL.into(),
         known => known.into(),
     });
+    let format = OutputFormat::of(matches);
     let mut voice = MessagePrinter::new(Form::Own, false);
+    voice.record_diagnostics();
     let new = versions::collect(&paths, &status, &mut voice)?;
+    let printed = voice.recorded_diagnostics();
     let key = absolute(&paths);
     let mut seen = BaseVersions::read(&state);
     let records = records(VERSIONS_MAX)?;
@@ -46,7 +52,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let parent = version(matches, "onto").or_else(|| seen.version(&key));
     let old = match served {
         Some(record) if parent != Some(record.id) => {
-            return Err(unseen(&records, parent, record));
+            return Err(unseen(&records, parent, record, format));
         }
         Some(record) => Some(set(Some(record.id))?),
         None => None,
@@ -58,7 +64,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
         origin: VersionOrigin::Applied,
         message: word(matches, "message"),
     };
-    if let Some(version) = propose(wanted, matches)?
+    if let Some(version) = propose(wanted, &printed, matches)?
         && let Err(error) = seen.note(&key, version)
     {
         // Prints a warning only: the version is accepted even if the note cannot be written.
@@ -78,10 +84,11 @@ pub(super) struct VersionProposal {
     pub message: String,
 }
 
-/// Prints the difference to the accepted version, sends the proposal to the cluster, and waits for
-/// the result. Returns the version; without a difference, nothing is sent and `parent` is returned.
+/// Prints the difference, sends the request to the cluster, and waits for the result. Diagnostics
+/// that are `printed` already are not printed again for each node. Returns None if nothing changes.
 pub(super) fn propose(
     wanted: VersionProposal,
+    printed: &BTreeSet<String>,
     matches: &ArgMatches,
 ) -> Result<Option<VersionId>, ConfigError> {
     let VersionProposal {
@@ -91,15 +98,17 @@ pub(super) fn propose(
         origin,
         message,
     } = wanted;
+    let format = OutputFormat::of(matches);
     let nothing = FileSet::default();
     let differences = history::between(old.as_ref().unwrap_or(&nothing), &new, &mask());
     if differences.is_empty() && old.is_some() {
-        print("no change: this version is already accepted\n");
+        let words = "no change: this version is already accepted".to_owned();
+        ChangeResult::new(words, parent, false).print(format)?;
         return Ok(parent);
     }
     if let Some(old) = &old {
-        print(&shortened(&history::unified(&differences)));
-        print(&of_guests(old, &new));
+        format.note(&shortened(&history::unified(&differences)));
+        format.note(&of_guests(old, &new));
         super::copies::check(old, &new, matches)?;
     }
     let apply = Apply {
@@ -115,7 +124,8 @@ pub(super) fn propose(
     let ours = move |record: &VersionRecord| {
         record.proposal.author == who && record.proposal.time_s == when
     };
-    print_change_result(answer(&Request::Apply(Box::new(apply))), ours)
+    let reply = answer_after(&Request::Apply(Box::new(apply)), format, printed);
+    print_change_result(reply, ours, format)
 }
 
 fn of_guests(old: &FileSet, new: &FileSet) -> String {
@@ -132,10 +142,11 @@ fn of_guests(old: &FileSet, new: &FileSet) -> String {
 fn print_change_result(
     reply: Result<ControlReply, ConfigError>,
     ours: impl Fn(&VersionRecord) -> bool,
+    format: OutputFormat,
 ) -> Result<Option<VersionId>, ConfigError> {
     match reply {
         Ok(ControlReply::Done { words, version }) => {
-            print(&format!("{words}\n"));
+            ChangeResult::new(words, version, true).print(format)?;
             Ok(version)
         }
         Ok(_) => Err(ConfigError::Strange),
@@ -176,6 +187,7 @@ fn unseen(
     records: &[VersionRecord],
     parent: Option<VersionId>,
     served: &VersionRecord,
+    format: OutputFormat,
 ) -> ConfigError {
     let known = parent.filter(|parent| records.iter().any(|record| record.id == *parent));
     let heading = match (parent, known) {
@@ -188,19 +200,19 @@ fn unseen(
             served.id, served.proposal.author, served.proposal.message
         ),
     };
-    print(&heading);
+    format.note(&heading);
     let shown = known.map(|parent| -> Result<String, ConfigError> {
         let (old, new) = (set(Some(parent))?, set(Some(served.id))?);
         Ok(history::unified(&history::between(&old, &new, &mask())))
     });
     match shown {
         Some(Ok(text)) => {
-            print(&shortened(&text));
+            format.note(&shortened(&text));
         }
         Some(Err(error)) => return error,
         None => {}
     }
-    print(&format!(
+    format.note(&format!(
         "to get its files, with passwords: evenkeel config show --version {0} --export DIRECTORY\nwhen your files \
          contain its changes: evenkeel config apply … --onto {0}\n",
         served.id
@@ -236,8 +248,9 @@ pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
         None => FileSet::default(),
     };
     let differences = history::between(&old, &wanted, &mask());
-    print(&shortened(&history::unified(&differences)));
-    print(&of_guests(&old, &wanted));
+    let format = OutputFormat::of(matches);
+    format.note(&shortened(&history::unified(&differences)));
+    format.note(&of_guests(&old, &wanted));
     super::copies::check(&old, &wanted, matches)?;
     let newest = all.first().map_or(VersionId(0), |record| record.id);
     let request = Request::Rollback {
@@ -248,7 +261,7 @@ pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
     };
     let again = VersionOrigin::RolledBack { to };
     let ours = move |record: &VersionRecord| record.id > newest && record.proposal.origin == again;
-    print_change_result(answer(&request), ours).map(|_| ())
+    print_change_result(answer(&request, format), ours, format).map(|_| ())
 }
 
 pub(super) fn cancel_words(matches: &ArgMatches) -> String {

@@ -1,6 +1,7 @@
 //! Defines the subcommands and options of `evenkeel config`.
 
 use clap::{Arg, ArgAction, Command, value_parser};
+use command::json;
 use command::options::{duration, flag, option};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,10 +41,6 @@ fn number(name: &'static str) -> Arg {
         })
 }
 
-fn json() -> Arg {
-    flag("json", "Print JSON")
-}
-
 fn state() -> Arg {
     option(
         "state",
@@ -79,7 +76,7 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 fn judging(command: Command) -> Command {
-    command
+    json::order(command)
         .arg(
             option(
                 "judge",
@@ -189,7 +186,7 @@ fn show() -> Command {
         .arg(
             option("export", "DIRECTORY", "Write the files, including passwords and keys, to a new directory that only this user can read").value_parser(value_parser!(PathBuf)),
         )
-        .arg(json())
+        .arg(json::option())
 }
 
 fn log() -> Command {
@@ -204,7 +201,7 @@ fn log() -> Command {
                 .default_value("20")
                 .help("Maximum number of versions, newest first"),
         )
-        .arg(json())
+        .arg(json::option())
 }
 
 fn diff() -> Command {
@@ -218,7 +215,7 @@ fn diff() -> Command {
         .after_help("Examples:\n  evenkeel config diff\n  evenkeel config diff 11\n  evenkeel config diff 9 11")
         .arg(number("A").help("The older version"))
         .arg(number("B").help("The newer version"))
-        .arg(json())
+        .arg(json::option())
 }
 
 fn blame() -> Command {
@@ -232,22 +229,23 @@ fn blame() -> Command {
                 .value_name("VERSION")
                 .help("Version to use instead of the accepted one"),
         )
+        .arg(json::option())
 }
 
 fn status() -> Command {
     Command::new("status")
         .about("Show the served version and the version in progress")
-        .arg(json())
+        .arg(json::option())
 }
 
 fn confirm() -> Command {
-    Command::new("confirm")
+    json::order(Command::new("confirm"))
         .about("Confirm the version that waits for confirmation")
         .arg(number("VERSION").help("The version; default: the one that waits"))
 }
 
 fn cancel() -> Command {
-    Command::new("cancel")
+    json::order(Command::new("cancel"))
         .alias("take-back")
         .about("Cancel the version in progress")
         .arg(option("message", "MESSAGE", "Reason, for the log").short('m'))
@@ -255,7 +253,7 @@ fn cancel() -> Command {
 }
 
 fn follow() -> Command {
-    Command::new("follow")
+    json::order(Command::new("follow"))
         .about("Poll the followed repositories now")
         .long_about(
             "Makes the leader poll the followed repositories (`follow git`, `follow hg`) at once, for example from a \

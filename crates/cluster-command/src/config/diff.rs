@@ -8,6 +8,9 @@ use cluster::command::VersionId;
 use cluster::file_set::{FileSet, SetFile};
 use cluster::history::{self, Blame, BlamedLine, MaskedFile};
 use cluster::state::VersionRecord;
+use command::json::OutputFormat;
+use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 const AUTHOR_MAX: usize = 16;
@@ -64,8 +67,59 @@ pub(super) fn blame(matches: &ArgMatches) -> Result<(), ConfigError> {
         oldest = record;
     }
     let lines = blame.lines(oldest.parent().is_some());
-    print(&told(&lines, &seen, &all));
+    let format = OutputFormat::of(matches);
+    let text = format.render(
+        told(&lines, &seen, &all),
+        &BlamedFile::new(&file.path, &lines, &seen, &all),
+    );
+    print(&text.map_err(ConfigError::Collect)?);
     Ok(())
+}
+
+/// A file with the version that changed each line last, for `--json`.
+#[derive(Serialize)]
+struct BlamedFile<'f> {
+    path: &'f str,
+    lines: Vec<BlamedText<'f>>,
+}
+
+#[derive(Serialize)]
+struct BlamedText<'f> {
+    line: usize,
+    version: VersionId,
+    /// True if the line may be older, because no older version is kept.
+    or_older: bool,
+    author: Option<&'f str>,
+    time_s: Option<i64>,
+    text: Cow<'f, str>,
+}
+
+impl<'f> BlamedFile<'f> {
+    fn new(
+        path: &'f str,
+        lines: &[BlamedLine],
+        seen: &'f [u8],
+        records: &'f [VersionRecord],
+    ) -> BlamedFile<'f> {
+        let texts = seen.split(|b| *b == b'\n');
+        let blamed = |(line, text): (&BlamedLine, &'f [u8])| {
+            let mut records = records.iter();
+            let record = records.find(|record| record.id == line.version);
+            let proposal = record.map(|record| &record.proposal);
+            BlamedText {
+                line: line.number,
+                version: line.version,
+                or_older: line.or_older,
+                author: proposal.map(|proposal| &*proposal.author),
+                time_s: proposal.map(|proposal| proposal.time_s),
+                text: String::from_utf8_lossy(text),
+            }
+        };
+        BlamedFile {
+            path,
+            lines: lines.iter().zip(texts).map(blamed).collect(),
+        }
+    }
 }
 
 fn find<'s>(set: &'s FileSet, name: Option<&String>) -> Result<&'s SetFile, ConfigError> {

@@ -3,13 +3,17 @@
 //! copies.
 
 use super::apply::{self, VersionProposal};
-use super::{ConfigError, VERSIONS_MAX, accepted, named, print, records, set, versions, write_own};
+use super::{
+    ChangeResult, ConfigError, VERSIONS_MAX, accepted, named, records, set, versions, write_own,
+};
 use clap::ArgMatches;
 use cluster::command::VersionOrigin;
 use cluster::file_set::FileSet;
+use command::json::OutputFormat;
 use part::voice::{Form, MessagePrinter};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,6 +24,7 @@ const ROUNDS_MAX: usize = 4;
 const ANSWER_BYTES_MAX: u64 = 1024;
 
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
+    let format = OutputFormat::of(matches);
     let asks = std::io::stdin().is_terminal();
     let message = matches.get_one::<String>("message");
     if message.is_none() && !asks {
@@ -35,10 +40,13 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     loop {
         copies.edit()?;
         let Some(new) = copies.read(&old)? else {
-            print("nothing was changed: the text is the same\n");
-            return Ok(());
+            let words = "nothing was changed: the text is the same".to_owned();
+            let unchanged = ChangeResult::new(words, Some(served.id), false);
+            return unchanged.print(format);
         };
-        let again = match checked(new).and_then(|new| Ok((new, reason(message)?))) {
+        let mut printed = BTreeSet::new();
+        let new = checked(new, &mut printed);
+        let again = match new.and_then(|new| Ok((new, reason(message, format)?))) {
             Ok((new, message)) => {
                 let wanted = VersionProposal {
                     parent: Some(served.id),
@@ -47,7 +55,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
                     origin: VersionOrigin::Applied,
                     message,
                 };
-                match apply::propose(wanted, matches) {
+                match apply::propose(wanted, &printed, matches) {
                     Ok(_) => return Ok(()),
                     Err(error @ (ConfigError::Refused(_) | ConfigError::TakenBack(_))) => error,
                     Err(error) => return Err(error),
@@ -60,35 +68,35 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
         if asks {
             MessagePrinter::new(Form::Own, false).alert(&again);
         }
-        if !asks || !wants_more() {
-            copies.keep();
+        if !asks || !wants_more(format) {
+            copies.keep(format);
             return Err(again);
         }
     }
 }
 
-/// Loads the edited files and reports their errors. Files that they newly name are read from this
-/// machine and added.
-fn checked(mut new: FileSet) -> Result<FileSet, ConfigError> {
+/// Checks the edited files. Files that they newly name are read from this machine.
+fn checked(mut new: FileSet, printed: &mut BTreeSet<String>) -> Result<FileSet, ConfigError> {
     let mut voice = MessagePrinter::new(Form::Own, false);
+    voice.record_diagnostics();
     for _ in 0..ROUNDS_MAX {
         let checked = versions::check(&new, None);
         if !versions::complete(&mut new, &checked) {
             break;
         }
     }
-    if versions::check(&new, Some(&mut voice)).good {
+    let checked = versions::check(&new, Some(&mut voice));
+    *printed = voice.recorded_diagnostics();
+    if checked.good {
         Ok(new)
     } else {
         Err(ConfigError::Edited)
     }
 }
 
-/// Prints a question and reads a line of standard input. Returns None at the end of input or after
-/// an error.
-fn ask(question: &str) -> Option<String> {
-    print(question);
-    let _ = std::io::stdout().flush();
+/// Prints a question on the terminal and reads the answer. Returns None at the end of input.
+fn ask(question: &str, format: OutputFormat) -> Option<String> {
+    format.note(question);
     let mut answer = String::new();
     let mut input = std::io::Read::take(std::io::stdin().lock(), ANSWER_BYTES_MAX);
     let read = input.read_line(&mut answer);
@@ -96,16 +104,16 @@ fn ask(question: &str) -> Option<String> {
         .then(|| answer.trim().to_owned())
 }
 
-fn reason(given: Option<&String>) -> Result<String, ConfigError> {
+fn reason(given: Option<&String>, format: OutputFormat) -> Result<String, ConfigError> {
     let reason = given
         .cloned()
-        .or_else(|| ask("reason of the change, for the log: "));
+        .or_else(|| ask("reason of the change, for the log: ", format));
     let reason = reason.filter(|reason| !reason.is_empty());
     reason.ok_or_else(|| ConfigError::Refused("nothing was changed: no reason was given".into()))
 }
 
-fn wants_more() -> bool {
-    ask("edit again? [Y/n] ").is_some_and(|answer| !answer.to_lowercase().starts_with('n'))
+fn wants_more(format: OutputFormat) -> bool {
+    ask("edit again? [Y/n] ", format).is_some_and(|answer| !answer.to_lowercase().starts_with('n'))
 }
 
 /// Copies of the edited files that only this user may read, removed on drop unless kept.
@@ -184,14 +192,14 @@ impl Copies {
         Ok((new.files != old.files).then_some(new))
     }
 
-    fn keep(&self) {
+    fn keep(&self, format: OutputFormat) {
         self.kept.set(true);
         let names: Vec<String> = self
             .files
             .iter()
             .map(|(_, path)| Path::display(path).to_string())
             .collect();
-        print(&format!("the text was saved in {}\n", names.join(" ")));
+        format.note(&format!("the text was saved in {}\n", names.join(" ")));
     }
 }
 

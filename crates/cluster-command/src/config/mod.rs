@@ -23,9 +23,12 @@ use clap::ArgMatches;
 use cluster::command::VersionId;
 use cluster::file_set::FileSet;
 use cluster::request::{AskError, ControlReply, Request};
-use cluster::state::VersionRecord;
+use cluster::state::{RolloutStage, VersionRecord};
+use command::json::OutputFormat;
 use command::print;
 use part::voice::{Form, MessagePrinter};
+use serde::Serialize;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -56,7 +59,7 @@ enum ConfigError {
     NoFile(String, VersionId),
     #[error("{0}")]
     Collect(String),
-    #[error("{}: {}", .0, language::reason(.1))]
+    #[error("{}", part::space::write_error(Path::new(.0), .1))]
     Io(String, std::io::Error),
     #[error("{0}")]
     Unknown(String),
@@ -91,13 +94,19 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         Some(("apply", matches)) => apply::main(matches),
         Some(("edit", matches)) => edit::main(matches),
         Some(("rollback", matches)) => apply::rollback(matches),
-        Some(("confirm", matches)) => ask(&Request::Confirm {
-            version: version(matches, "VERSION"),
-        }),
-        Some(("cancel", matches)) => ask(&Request::TakeBack {
-            words: apply::cancel_words(matches),
-        }),
-        Some(("follow", _)) => ask(&Request::Follow),
+        Some(("confirm", matches)) => order(
+            matches,
+            &Request::Confirm {
+                version: version(matches, "VERSION"),
+            },
+        ),
+        Some(("cancel", matches)) => order(
+            matches,
+            &Request::TakeBack {
+                words: apply::cancel_words(matches),
+            },
+        ),
+        Some(("follow", matches)) => order(matches, &Request::Follow),
         Some(("status", matches)) => log::status(matches.get_flag("json")),
         _ => return ExitCode::FAILURE,
     };
@@ -125,10 +134,20 @@ fn version(matches: &ArgMatches, name: &str) -> Option<VersionId> {
     matches.get_one::<u64>(name).copied().map(VersionId)
 }
 
-fn answer(request: &Request) -> Result<ControlReply, ConfigError> {
+/// Sends a request, and prints the progress in this format.
+fn answer(request: &Request, format: OutputFormat) -> Result<ControlReply, ConfigError> {
+    answer_after(request, format, &BTreeSet::new())
+}
+
+/// Sends a request as [`answer`], and leaves out the diagnostics that were printed before.
+fn answer_after(
+    request: &Request,
+    format: OutputFormat,
+    printed: &BTreeSet<String>,
+) -> Result<ControlReply, ConfigError> {
     let mut client = crate::connection::connect()?;
     let reply = client.done(request, ANSWER_LIMIT, |words| {
-        print(&format!("{words}\n"));
+        format.note(&format!("{}\n", without_printed(words, printed)));
     })?;
     match reply {
         ControlReply::Refused { words } => Err(ConfigError::Refused(words)),
@@ -137,18 +156,69 @@ fn answer(request: &Request) -> Result<ControlReply, ConfigError> {
     }
 }
 
-fn ask(request: &Request) -> Result<(), ConfigError> {
-    match answer(request)? {
-        ControlReply::Done { words, .. } => {
-            print(&format!("{words}\n"));
-            Ok(())
+fn without_printed(words: &str, printed: &BTreeSet<String>) -> String {
+    let is_new = |line: &&str| !printed.contains(*line);
+    let lines: Vec<&str> = words.lines().filter(is_new).collect();
+    match lines[..] {
+        // All that the first line announces was printed before.
+        [heading] if lines.len() < words.lines().count() => {
+            format!("{}, with the same warnings", heading.trim_end_matches(':'))
+        }
+        _ => lines.join("\n"),
+    }
+}
+
+/// Sends a request about the version in progress, and prints the result.
+fn order(matches: &ArgMatches, request: &Request) -> Result<(), ConfigError> {
+    let format = OutputFormat::of(matches);
+    match answer(request, format)? {
+        ControlReply::Done { words, version } => {
+            ChangeResult::new(words, version, true).print(format)
         }
         _ => Err(ConfigError::Strange),
     }
 }
 
+/// Result of a change that the cluster did not refuse, for `--json`.
+#[derive(Serialize)]
+struct ChangeResult {
+    /// False if the files are those of the accepted version.
+    changed: bool,
+    /// The new version; of `config cancel`, the accepted version.
+    version: Option<VersionId>,
+    /// None if the cluster does not respond any more.
+    stage: Option<RolloutStage>,
+    done: String,
+}
+
+impl ChangeResult {
+    fn new(done: String, version: Option<VersionId>, changed: bool) -> ChangeResult {
+        ChangeResult {
+            changed,
+            version,
+            stage: None,
+            done,
+        }
+    }
+
+    fn print(mut self, format: OutputFormat) -> Result<(), ConfigError> {
+        if format == OutputFormat::Json
+            && let Some(version) = self.version
+        {
+            let records = records(VERSIONS_MAX).unwrap_or_default();
+            let mut records = records.into_iter();
+            let record = records.find(|record| record.id == version);
+            self.stage = record.map(|record| record.stage);
+        }
+        let text = format!("{}\n", self.done);
+        let text = format.render(text, &self);
+        print(&text.map_err(ConfigError::Collect)?);
+        Ok(())
+    }
+}
+
 fn json(request: &Request) -> Result<String, ConfigError> {
-    match answer(request)? {
+    match answer(request, OutputFormat::Text)? {
         ControlReply::Json(text) => Ok(text),
         _ => Err(ConfigError::Strange),
     }
@@ -160,7 +230,7 @@ fn records(max: u64) -> Result<Vec<VersionRecord>, ConfigError> {
 
 /// Requests the files of a version, or those of the accepted version.
 fn set(version: Option<VersionId>) -> Result<FileSet, ConfigError> {
-    match answer(&Request::Show { version })? {
+    match answer(&Request::Show { version }, OutputFormat::Text)? {
         ControlReply::Set(set) => Ok(*set),
         _ => Err(ConfigError::Strange),
     }
@@ -186,14 +256,17 @@ fn named<'m>(matches: &'m ArgMatches, set: &FileSet) -> Result<Vec<&'m str>, Con
 fn write_own(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
-    let written = options
-        .open(path)
-        .and_then(|mut file| file.write_all(bytes));
-    written.map_err(|error| ConfigError::Io(path.display().to_string(), error))
+    let failed = |error| ConfigError::Io(path.display().to_string(), error);
+    let mut file = options.open(path).map_err(failed)?;
+    file.write_all(bytes).map_err(|error| {
+        // An incomplete file could be taken for the whole one.
+        let _ = std::fs::remove_file(path);
+        failed(error)
+    })
 }
 
 fn accepted(records: &[VersionRecord]) -> Option<&VersionRecord> {
-    let accepted = |record: &&VersionRecord| record.stage == cluster::state::RolloutStage::Accepted;
+    let accepted = |record: &&VersionRecord| record.stage == RolloutStage::Accepted;
     records.iter().find(accepted)
 }
 

@@ -100,14 +100,33 @@ fn whole(set: &FileSet, mask: &FileMask<'_>) -> String {
 /// Writes the unmasked files below a new directory, each with its whole path. A file whose path
 /// contains `.` or `..` is left out.
 fn export(set: &FileSet, directory: &Path) -> Result<(), ConfigError> {
+    let failed = |error| ConfigError::Io(directory.display().to_string(), error);
+    let mut builder = std::fs::DirBuilder::new();
+    builder.mode(0o700);
+    builder.create(directory).map_err(failed)?;
+    builder.recursive(true);
+    let written = write_below(set, directory, &builder).inspect_err(|_| {
+        // Ignores an error: the first one is reported.
+        let _ = std::fs::remove_dir_all(directory);
+    })?;
+    print(&format!(
+        "{written} {} of version {} below {}, passwords and keys included\n",
+        if written == 1 { "file" } else { "files" },
+        set.version,
+        directory.display()
+    ));
+    Ok(())
+}
+
+fn write_below(
+    set: &FileSet,
+    directory: &Path,
+    builder: &std::fs::DirBuilder,
+) -> Result<usize, ConfigError> {
     let failed = |path: &Path| {
         let path = path.display().to_string();
         move |error| ConfigError::Io(path, error)
     };
-    let mut builder = std::fs::DirBuilder::new();
-    builder.mode(0o700);
-    builder.create(directory).map_err(failed(directory))?;
-    builder.recursive(true);
     let mut written = 0;
     for file in &set.files {
         let straight = file.path.split('/').filter(|part| !part.is_empty());
@@ -121,13 +140,7 @@ fn export(set: &FileSet, directory: &Path) -> Result<(), ConfigError> {
         write_own(&path, &file.bytes)?;
         written += 1;
     }
-    print(&format!(
-        "{written} {} of version {} below {}, passwords and keys included\n",
-        if written == 1 { "file" } else { "files" },
-        set.version,
-        directory.display()
-    ));
-    Ok(())
+    Ok(written)
 }
 
 #[cfg(test)]
@@ -186,6 +199,14 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&directory), 0o700);
         assert_eq!(mode(&directory.join("etc/haproxy/a.pem")), 0o600);
+        // An incomplete export is removed.
+        let other = directory.with_extension("other");
+        let mut clash = example();
+        let mut below = clash.files[0].clone();
+        below.path += "/below";
+        clash.files.push(below);
+        assert!(export(&clash, &other).is_err());
+        assert!(!other.exists());
         // An existing directory is not overwritten.
         assert!(export(&set, &directory).is_err());
         std::fs::remove_dir_all(&directory).unwrap();

@@ -7,8 +7,10 @@ use crate::shared::now_s;
 use crate::user::Scope;
 use ::access::second_factor;
 use clap::{Arg, ArgMatches, Command};
+use command::json::{self, OutputFormat};
 use part::identity;
 use qrcode::{Color, EcLevel, QrCode};
+use serde::Serialize;
 use std::io::IsTerminal;
 
 /// Modules of light around a QR code (ISO/IEC 18004).
@@ -27,6 +29,7 @@ pub(super) fn of_second_factor(command: Command) -> Command {
         )
         .after_help("Examples:\n  evenkeel console second-factor anna")
         .arg(user().value_name("NAME"))
+        .arg(json::option())
 }
 
 pub(super) fn of_token(command: Command) -> Command {
@@ -63,6 +66,7 @@ pub(super) fn of_token(command: Command) -> Command {
                 .value_parser(date)
                 .help("Last day on which the token is valid, in UTC: 2030-12-31"),
         )
+        .arg(json::option())
 }
 
 fn user() -> Arg {
@@ -108,12 +112,26 @@ pub(super) fn second_factor(matches: &ArgMatches) -> Result<String, String> {
     let secret = second_factor::make()?;
     let terminal = std::io::stdout().is_terminal();
     let machine = identity::host_name();
-    Ok(of_secret(
-        &secret,
-        word(matches, "USER"),
-        &machine,
-        terminal,
-    ))
+    let user = word(matches, "USER");
+    let credential = Credential {
+        secret: second_factor::uri(&secret, user, &machine),
+        line: line_of_secret(&secret, user),
+    };
+    let text = of_secret(&secret, user, &machine, terminal);
+    OutputFormat::of(matches).render(text, &credential)
+}
+
+/// A new secret and the line for the file, for `--json`.
+#[derive(Serialize)]
+struct Credential {
+    /// The token, or the URI of the second factor.
+    secret: String,
+    line: String,
+}
+
+fn line_of_secret(secret: &[u8], user: &str) -> String {
+    let secret = second_factor::write(secret);
+    format!("second-factor user {user} secret {secret}")
 }
 
 /// Returns the text about a secret. A QR code is included only on a terminal, where its colours can
@@ -122,8 +140,8 @@ fn of_secret(secret: &[u8], user: &str, machine: &str, terminal: bool) -> String
     let uri = second_factor::uri(secret, user, machine);
     let code = Some(&uri).filter(|_| terminal).and_then(|uri| picture(uri));
     let code = code.unwrap_or_default();
-    let secret = second_factor::write(secret);
-    format!("{code}{uri}\n{ADD}\n    second-factor user {user} secret {secret}\n")
+    let line = line_of_secret(secret, user);
+    format!("{code}{uri}\n{ADD}\n    {line}\n")
 }
 
 /// Draws a text as a QR code, two rows of it in a line. None: it is too long.
@@ -160,10 +178,10 @@ pub(super) fn token(matches: &ArgMatches) -> Result<String, String> {
     let expires = expires.map(|date| format!(" expires {date}"));
     let expires = expires.unwrap_or_default();
     let hash = token::write(&token::hash(&text));
-    Ok(format!(
-        "{text}\nThe token is shown only now. {ADD}\n    \
-         token {name} user {user} scope {scope}{expires} hash {hash}\n"
-    ))
+    let line = format!("token {name} user {user} scope {scope}{expires} hash {hash}");
+    let shown = format!("{text}\nThe token is shown only now. {ADD}\n    {line}\n");
+    let credential = Credential { secret: text, line };
+    OutputFormat::of(matches).render(shown, &credential)
 }
 
 #[cfg(test)]

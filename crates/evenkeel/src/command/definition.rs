@@ -3,6 +3,7 @@
 
 pub use ::command::options::{flag, option, path, process_id, serving_files};
 
+use ::command::json;
 use ::command::options::pid;
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, Command, value_parser};
@@ -213,13 +214,15 @@ pub fn upgrade(command: Command) -> Command {
 pub fn explain(command: Command) -> Command {
     command
         .about("Explain a diagnostic code such as E0101")
-        .after_help("Examples:\n  evenkeel explain E0103\n  evenkeel explain --list")
+        .after_help("Examples:\n  evenkeel explain E0103\n  evenkeel explain W0203 e0101\n  evenkeel explain --list")
         .arg(
             Arg::new("CODE")
                 .required_unless_present("list")
-                .help("A code from a diagnostic"),
+                .num_args(1..)
+                .help("Codes from diagnostics"),
         )
         .arg(flag("list", "List all codes"))
+        .arg(json::option())
 }
 
 pub fn keyword(command: Command) -> Command {
@@ -234,6 +237,7 @@ pub fn keyword(command: Command) -> Command {
                 .help("One or more words: `option httplog` needs no quotes"),
         )
         .arg(flag("list", "List all keywords"))
+        .arg(json::option())
 }
 
 pub fn manual(command: Command) -> Command {
@@ -289,7 +293,7 @@ pub fn demo(command: Command) -> Command {
 }
 
 pub fn version(command: Command) -> Command {
-    command.about("Print the version")
+    command.about("Print the version").arg(json::option())
 }
 
 pub fn completions(command: Command) -> Command {

@@ -42,9 +42,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
             result = ExitCode::FAILURE;
         } else if let Err(error) = replace(path, &formatted) {
             result = refuse(format_args!(
-                "cannot write {}: {}",
-                path.display(),
-                language::reason(&error)
+                "cannot write {}",
+                part::space::write_error(path, &error)
             ));
         }
     }

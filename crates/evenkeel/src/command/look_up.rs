@@ -1,47 +1,143 @@
 //! Implements `evenkeel explain` and `evenkeel keyword`: finds error codes and keywords in the
 //! tables of all parts, prints their manual entries, and suggests similar names for unknown ones.
 
-use super::{print, refuse};
+use super::refuse;
 use crate::parts::{self, codes};
+use ::command::json::OutputFormat;
 use clap::ArgMatches;
+use language::diagnostic::Code;
 use language::keyword::Documented;
 use language::{manual, suggest};
 use model::known::{self, SECTIONS};
 use part::voice::terminal_width;
+use serde::Serialize;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 pub fn explain(matches: &ArgMatches) -> ExitCode {
-    if matches.get_flag("list") {
-        let lines: String = codes()
-            .iter()
-            .map(|code| format!("{}  {}\n", code.id, code.title))
-            .collect();
-        return print(&lines);
-    }
-    let wanted = matches.get_one::<String>("CODE").map_or("", String::as_str);
     let all = codes();
-    match all.iter().find(|code| code.id.eq_ignore_ascii_case(wanted)) {
-        Some(code) => print(&manual::explain(code, terminal_width())),
-        None => {
-            let near = suggest::nearest(&wanted.to_uppercase(), all.iter().map(|code| code.id));
-            refuse(unknown("code", wanted, near, "evenkeel explain --list"))
+    let format = OutputFormat::of(matches);
+    if matches.get_flag("list") {
+        let line = |code: &&Code| format!("{}  {}\n", code.id, code.title);
+        let lines = all.iter().map(line).collect();
+        return format.print_result(lines, &ShownCode::of_all(&all));
+    }
+    let found = match find_codes(&super::words(matches, "CODE"), &all) {
+        Ok(found) => found,
+        Err(words) => return refuse(words),
+    };
+    let pages = found
+        .iter()
+        .map(|code| manual::explain(code, terminal_width()));
+    let text = pages.collect::<Vec<_>>().join("\n");
+    format.print_result(text, &ShownCode::of_all(&found))
+}
+
+/// A diagnostic code for `--json`.
+#[derive(Serialize)]
+struct ShownCode {
+    code: &'static str,
+    title: &'static str,
+    explanation: &'static str,
+}
+
+impl ShownCode {
+    fn of_all(codes: &[&Code]) -> Vec<ShownCode> {
+        let shown = |code: &&Code| ShownCode {
+            code: code.id,
+            title: code.title,
+            explanation: code.explanation,
+        };
+        codes.iter().map(shown).collect()
+    }
+}
+
+/// Returns the codes with these names, each once, in the order of the names.
+///
+/// # Errors
+/// A name is unknown. The message has the known codes that are nearest to it.
+fn find_codes<'c>(names: &[&str], all: &[&'c Code]) -> Result<Vec<&'c Code>, String> {
+    let mut found: Vec<&Code> = Vec::new();
+    for name in names {
+        let name = name.trim();
+        let code = all.iter().find(|code| code.id.eq_ignore_ascii_case(name));
+        let Some(code) = code else {
+            return Err(unknown_code(name, all));
+        };
+        if !found.iter().any(|other| other.id == code.id) {
+            found.push(code);
         }
     }
+    Ok(found)
+}
+
+fn unknown_code(name: &str, all: &[&Code]) -> String {
+    if name.is_empty() {
+        return "the code is empty: write one such as E0101; `evenkeel explain --list` lists all"
+            .to_owned();
+    }
+    let near = near_codes(&name.to_uppercase(), all);
+    if near.is_empty() {
+        return unknown("code", name, None, "evenkeel explain --list");
+    }
+    format!(
+        "unknown code '{name}'; near it: {}. `evenkeel explain --list` lists all",
+        near.join(", ")
+    )
+}
+
+/// Returns the codes near an unknown one: the one with the same number and another letter, the most
+/// similar one, and the next ones below and above with the same letter.
+fn near_codes(name: &str, all: &[&Code]) -> Vec<&'static str> {
+    let number = |id: &str| {
+        let (letter, digits) = id.split_at_checked(1)?;
+        Some((letter.to_owned(), digits.parse::<u32>().ok()?))
+    };
+    let mut near: Vec<&str> = Vec::new();
+    if let Some((letter, wanted)) = number(name) {
+        let numbered = all
+            .iter()
+            .filter_map(|code| Some((number(code.id)?, code.id)));
+        let numbered: Vec<((String, u32), &str)> = numbered.collect();
+        let same = |((_, number), _): &&((String, u32), &str)| *number == wanted;
+        near.extend(numbered.iter().filter(same).map(|(_, id)| *id));
+        let of_letter = numbered.iter().filter(|((other, _), _)| *other == letter);
+        let below = of_letter
+            .clone()
+            .filter(|((_, number), _)| *number < wanted);
+        near.extend(
+            below
+                .max_by_key(|((_, number), _)| *number)
+                .map(|(_, id)| *id),
+        );
+        let above = of_letter.filter(|((_, number), _)| *number > wanted);
+        near.extend(
+            above
+                .min_by_key(|((_, number), _)| *number)
+                .map(|(_, id)| *id),
+        );
+    }
+    let similar = suggest::nearest(name, all.iter().map(|code| code.id));
+    if let Some(similar) = similar.filter(|similar| !near.contains(similar)) {
+        near.insert(0, similar);
+    }
+    near
 }
 
 pub fn keyword(matches: &ArgMatches) -> ExitCode {
     let mut documented = parts::documented();
     documented.extend(parts::DIRECTIVES);
+    let format = OutputFormat::of(matches);
     if matches.get_flag("list") {
         let lines: BTreeSet<String> = documented.iter().map(list_line).collect();
-        return print(&lines.into_iter().collect::<String>());
+        let lines = lines.into_iter().collect();
+        return format.print_result(lines, &ShownKeyword::of_all(&documented));
     }
     let words = super::words(matches, "NAME");
     let name = words.join(" ");
     let within = of_section(&words, &documented);
     if !within.is_empty() {
-        return print_pages(&within);
+        return print_pages(&within, format);
     }
     let found = manual::look_up(&name, &documented);
     if !found.longer.is_empty() {
@@ -50,11 +146,14 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
             .iter()
             .map(|longer| format!("    {longer}\n"))
             .collect();
-        return print(&format!("keywords that begin with '{name}':\n{lines}"));
+        let text = format!("keywords that begin with '{name}':\n{lines}");
+        let rows = documented.iter();
+        let rows = rows.filter(|row| found.longer.contains(&row.name));
+        return format.print_result(text, &ShownKeyword::of_all(rows));
     }
     let letters = proxy::reference::letters(&name);
     if found.rows.is_empty() && !letters.is_empty() {
-        return print_pages(&letters.iter().collect::<Vec<_>>());
+        return print_pages(&letters.iter().collect::<Vec<_>>(), format);
     }
     if found.rows.is_empty()
         && codes()
@@ -67,9 +166,8 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
     }
     let section = SECTIONS.iter().find(|(section, _)| *section == name);
     if let Some((section, what)) = section.filter(|_| found.rows.is_empty()) {
-        return print(&format!(
-            "{section} (section, not supported)\n\n    {what}\n"
-        ));
+        let text = format!("{section} (section, not supported)\n\n    {what}\n");
+        return format.print_result(text, &[ShownKeyword::of_unsupported_section(section, what)]);
     }
     if found.rows.is_empty() && known::names("filter").any(|filter| filter == name) {
         return refuse(format_args!(
@@ -83,9 +181,10 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
     if let Some(section) = found.rows.iter().find(|row| row.kind == "section") {
         let lines = lines_of(section.name, &documented);
         let pages = pages(&found.rows);
-        return print(&format!("{pages}\nKeywords in this section:\n{lines}"));
+        let text = format!("{pages}\nKeywords in this section:\n{lines}");
+        return format.print_result(text, &ShownKeyword::of_all(found.rows.iter().copied()));
     }
-    print_pages(&found.rows)
+    print_pages(&found.rows, format)
 }
 
 const WIDTH: usize = 96;
@@ -121,8 +220,47 @@ fn pages(rows: &[&Documented]) -> String {
     pages.join("\n")
 }
 
-fn print_pages(rows: &[&Documented]) -> ExitCode {
-    print(&pages(rows))
+fn print_pages(rows: &[&Documented], format: OutputFormat) -> ExitCode {
+    format.print_result(pages(rows), &ShownKeyword::of_all(rows.iter().copied()))
+}
+
+/// An entry of the manual for `--json`.
+#[derive(Serialize)]
+struct ShownKeyword<'d> {
+    name: &'d str,
+    kind: &'d str,
+    sections: &'d [&'d str],
+    syntax: &'d str,
+    description: &'d str,
+    example: &'d str,
+    supported: bool,
+}
+
+impl<'d> ShownKeyword<'d> {
+    fn of_all(rows: impl IntoIterator<Item = &'d Documented>) -> Vec<ShownKeyword<'d>> {
+        let shown = |row: &'d Documented| ShownKeyword {
+            name: row.name,
+            kind: row.kind,
+            sections: row.places,
+            syntax: row.syntax,
+            description: row.doc,
+            example: row.example,
+            supported: row.built,
+        };
+        rows.into_iter().map(shown).collect()
+    }
+
+    fn of_unsupported_section(name: &'d str, description: &'d str) -> ShownKeyword<'d> {
+        ShownKeyword {
+            name,
+            kind: "section",
+            sections: &[],
+            syntax: "",
+            description,
+            example: "",
+            supported: false,
+        }
+    }
 }
 
 /// Finds the manual entries for words such as `virtual-ip prefer`: the name of a section, then the
@@ -222,6 +360,47 @@ mod tests {
         }
         assert!(of_code("E0901").is_some());
         assert_eq!(of_code("E"), None);
+    }
+
+    #[test]
+    fn explained_codes_are_found_once_in_any_case() {
+        let all = codes();
+        let ids = |names: &[&str]| -> Result<Vec<&str>, String> {
+            Ok(find_codes(names, &all)?
+                .iter()
+                .map(|code| code.id)
+                .collect())
+        };
+        assert_eq!(ids(&["e0901"]), Ok(vec!["E0901"]));
+        assert_eq!(
+            ids(&["w0984", "E0901", "W0984 "]),
+            Ok(vec!["W0984", "E0901"])
+        );
+        assert!(ids(&[""]).unwrap_err().contains("the code is empty"));
+        assert!(ids(&["E0901", "E9999"]).unwrap_err().contains("'E9999'"));
+    }
+
+    #[test]
+    fn unknown_code_is_reported_with_codes_near_it() {
+        let all = codes();
+        let near = |name: &str| near_codes(name, &all);
+        assert!(near("E0984").contains(&"W0984"), "{:?}", near("E0984"));
+        for name in ["E9999", "W9999", "W0000"] {
+            let near = near(name);
+            assert!(!near.is_empty(), "{name}");
+            assert!(near.len() <= 4, "{near:?}");
+            assert!(near.iter().any(|id| id[..1] == name[..1]), "{near:?}");
+            let words = unknown_code(&name.to_lowercase(), &all);
+            let head = format!(
+                "unknown code '{}'; near it: {}",
+                name.to_lowercase(),
+                near[0]
+            );
+            assert!(words.starts_with(&head), "{words}");
+        }
+        for name in ["haproxy", "ü9999", "E"] {
+            assert!(unknown_code(name, &all).contains("--list"), "{name}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod run;
 mod support;
 mod upgrade;
 
+use ::command::json::OutputFormat;
 pub use ::command::status;
 use ::command::{files, print, word, words};
 pub use run::absolute;
@@ -29,6 +30,7 @@ use crate::parts::{self, Payloads};
 use clap::ArgMatches;
 use language::render;
 use part::voice::refuse;
+use serde::Serialize;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -67,15 +69,31 @@ static OTHERS: &[Subcommand] = &[
             demo::main(matches.get_flag("script"))
         }
     }),
-    Subcommand::new("version", definition::version, |_| {
-        let (ours, theirs) = (crate::identity::VERSION, crate::identity::HAPROXY_LEVEL);
-        print(&format!(
-            "evenkeel {ours}\ntested against HAProxy {theirs}\n"
-        ))
+    Subcommand::new("version", definition::version, |matches| {
+        let version = ProgramVersion {
+            version: crate::identity::VERSION,
+            haproxy: crate::identity::HAPROXY_LEVEL,
+            messages: part::role::VERSION.into(),
+        };
+        let text = format!(
+            "evenkeel {}\ntested against HAProxy {}\n",
+            version.version, version.haproxy
+        );
+        OutputFormat::of(matches).print_result(text, &version)
     }),
     Subcommand::new("completions", definition::completions, completions),
     Subcommand::new("man", definition::man, |_| man()),
 ];
+
+/// Result of `evenkeel version`, for `--json`.
+#[derive(Serialize)]
+struct ProgramVersion {
+    version: &'static str,
+    /// HAProxy's version against which the program was tested.
+    haproxy: &'static str,
+    /// Version of the messages between its processes.
+    messages: u32,
+}
 
 #[cfg(feature = "demonstration")]
 fn platform_demo() -> ExitCode {

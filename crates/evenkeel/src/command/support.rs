@@ -2,10 +2,11 @@
 //! facts about processes and system in one archive, for a report of a problem.
 
 use super::definition::{process_id, serving_files};
-use super::{print, refuse, status};
+use super::{refuse, status};
 use crate::identity;
 use crate::recorded_files::set_of;
 use ::command::instance;
+use ::command::json::{self, OutputFormat};
 use clap::{Arg, ArgMatches, Command};
 use cluster::file_set::SetFile;
 use cluster::history::{MaskedFile, Redaction};
@@ -17,7 +18,9 @@ use jiff::tz::TimeZone;
 use language::reason;
 use part::memory;
 use part::role::{SupervisorMessage, TraceRequest};
+use part::space;
 use part::trace::PRINTED;
+use serde::Serialize;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -76,6 +79,7 @@ pub fn definition(command: Command) -> Command {
         )
         .arg(serving_files().num_args(1))
         .arg(process_id())
+        .arg(json::option())
 }
 
 pub fn main(matches: &ArgMatches) -> ExitCode {
@@ -83,12 +87,23 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     let path = path.unwrap_or_else(default_path);
     let saved = instance::selected(matches).and_then(|instance| save(&instance, &path));
     match saved {
-        Ok(files) => print(&format!(
-            "{}: {files} files; secrets of the configuration are masked, addresses and names are not\n",
-            path.display()
-        )),
+        Ok(files) => {
+            let text = format!(
+                "{}: {files} files; secrets of the configuration are masked, addresses and names are not\n",
+                path.display()
+            );
+            let archive = path.display().to_string();
+            OutputFormat::of(matches).print_result(text, &SavedArchive { archive, files })
+        }
         Err(error) => refuse(error),
     }
+}
+
+/// Result of the command, for `--json`.
+#[derive(Serialize)]
+struct SavedArchive {
+    archive: String,
+    files: usize,
 }
 
 fn default_path() -> PathBuf {
@@ -99,7 +114,7 @@ fn default_path() -> PathBuf {
 fn save(instance: &Instance, path: &Path) -> Result<usize, String> {
     let mut archive = SupportArchive::default();
     archive.add_all(instance);
-    let failed = |error: io::Error| format!("cannot write {}: {}", path.display(), reason(&error));
+    let failed = |error: io::Error| format!("cannot write {}", space::write_error(path, &error));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(path).map_err(failed)?;

@@ -60,8 +60,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
                     ));
                 }
                 Err(error) => {
-                    let reason = language::reason(&error);
-                    result = refuse(format_args!("cannot write {name}: {reason}"));
+                    let reason = part::space::write_error(Path::new(name), &error);
+                    result = refuse(format_args!("cannot write {reason}"));
                 }
             }
         } else {

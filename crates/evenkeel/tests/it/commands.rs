@@ -130,6 +130,39 @@ fn output_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
+fn version_and_reference_are_printed_as_json() {
+    let bench = Bench::new();
+    let document = |arguments: &str| -> serde_json::Value {
+        let outcome = ours(&bench, arguments);
+        assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+        serde_json::from_str(&outcome.stdout).unwrap()
+    };
+    let version = document("version --json");
+    let text = ours(&bench, "version").stdout;
+    let line = format!("evenkeel {}\n", version["version"].as_str().unwrap());
+    assert!(text.starts_with(&line), "{text}");
+    let codes = document("explain --json e0101 E0101 E0103");
+    let codes: Vec<&str> = codes
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|one| one["code"].as_str())
+        .collect();
+    assert_eq!(codes, ["E0101", "E0103"]);
+    assert!(document("explain --list --json").as_array().unwrap().len() > 100);
+    let keyword = document("keyword --json timeout client");
+    assert_eq!(keyword[0]["name"], "timeout client");
+    assert_eq!(keyword[0]["supported"], true);
+    let unknown = ours(&bench, "explain --json E9999");
+    assert_eq!((unknown.code(), &*unknown.stdout), (Some(1), ""));
+    assert!(
+        unknown.stderr.contains("unknown code 'E9999'; near it: E"),
+        "{}",
+        unknown.stderr
+    );
+}
+
+#[test]
 fn explain_knows_every_code_and_suggests_the_nearest() {
     let bench = Bench::new();
     let explained = ours(&bench, "explain e0101");

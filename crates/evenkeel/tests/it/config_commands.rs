@@ -277,6 +277,54 @@ fn second_concurrent_change_sees_the_first_before_retrying() {
 }
 
 #[test]
+fn json_output_is_one_document_with_the_result() {
+    let role = ControlRoleFixture::new();
+    role.write("a.cfg", &text(10));
+    let document = |outcome: &CommandOutput| -> serde_json::Value {
+        assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+        serde_json::from_str(&outcome.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", outcome.stdout))
+    };
+    let outcome = role.apply(&["--json"]);
+    let result = document(&outcome);
+    assert_eq!(result["version"], 1);
+    assert_eq!(result["changed"], true);
+    assert_eq!(result["stage"], "accepted");
+    assert_eq!(result["done"], "version 1 is accepted");
+    assert!(
+        outcome.stderr.contains("beta could serve it"),
+        "{}",
+        outcome.stderr
+    );
+    let result = document(&role.apply(&["--json"]));
+    assert_eq!(
+        (&result["version"], &result["changed"]),
+        (&1.into(), &false.into())
+    );
+    for words in [
+        &["confirm", "--json"][..],
+        &["cancel", "-m", "no", "--author", "anna", "--json"],
+        &["follow", "--json"],
+        &["rollback", "1", "-m", "back", "--now", "--json"],
+    ] {
+        assert_eq!(document(&role.config(words))["done"], "done", "{words:?}");
+    }
+    let blamed = document(&role.config(&["blame", "--json"]));
+    assert_eq!(blamed["lines"][1]["text"], "    maxconn 10");
+    assert_eq!(blamed["lines"][1]["version"], 1);
+    // A refusal is an error without a document.
+    role.write("a.cfg", &text(20));
+    role.cluster.lock().unwrap().next = Some(RolloutStage::TakenBack);
+    let outcome = role.apply(&["--json"]);
+    assert_eq!((outcome.code(), &*outcome.stdout), (Some(3), ""));
+    assert!(
+        outcome.stderr.contains("taken back: errors"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
 fn files_are_loaded_as_the_member_and_unknown_nodes_reported() {
     let role = ControlRoleFixture::new();
     let lines = "    on alpha bind 127.0.0.1:1\n    on beta bind 127.0.0.1:2\n    on gamma bind 127.0.0.1:3\n";

@@ -1,6 +1,7 @@
 //! Defines the subcommands and options of `evenkeel guest` and `evenkeel node`.
 
 use clap::{Arg, Command};
+use command::json;
 use command::options::{flag, process_id, serving_files};
 
 fn name() -> Arg {
@@ -35,19 +36,19 @@ pub fn guest(command: Command) -> Command {
         .subcommands([
             Command::new("list")
                 .about("Show all guests, where they run and why")
-                .arg(flag("json", "Print JSON")),
+                .arg(json::option()),
             Command::new("show")
                 .about("Show one guest with its disks, cards and last changes")
                 .arg(name())
-                .arg(flag("json", "Print JSON")),
-            Command::new("start")
+                .arg(json::option()),
+            json::order(Command::new("start"))
                 .about("Start a guest that was stopped, shut down by itself or failed too often")
                 .arg(name())
                 .arg(flag(
                     "yes",
                     "Start it although a volume is incomplete, and use the volume as it is",
                 )),
-            Command::new("stop")
+            json::order(Command::new("stop"))
                 .about("Shut a guest down; it stays down until `start`")
                 .long_about(
                     "Presses the power button of a guest and waits until it has shut down. After `stop-timeout` of its \
@@ -55,7 +56,7 @@ pub fn guest(command: Command) -> Command {
                 )
                 .arg(name())
                 .arg(flag("kill", "Kill it at once, as by pulling the plug")),
-            Command::new("move")
+            json::order(Command::new("move"))
                 .about("Move a guest to another node")
                 .arg(name())
                 .arg(Arg::new("NODE").required(true).help("The node")),
@@ -152,7 +153,7 @@ fn of_copies() -> [Command; 3] {
                     .value_name("SNAPSHOT")
                     .help("Clone the state of the guest at this snapshot"),
             ),
-        Command::new("remove")
+        json::order(Command::new("remove"))
             .about("Remove the rest of a guest whose section was removed; its volumes stay")
             .long_about(
                 "While the section of the guest is served, it prints which lines to remove, which volumes stay, and the \
@@ -179,11 +180,11 @@ pub fn node(command: Command) -> Command {
         .arg(serving_files().num_args(1).global(true))
         .arg(process_id().global(true))
         .subcommands([
-            Command::new("drain")
+            json::order(Command::new("drain"))
                 .about("Move all guests of a node away")
                 .arg(flag("shut-down", "Shut down guests that cannot move, also if no other node accepts guests"))
                 .arg(Arg::new("NODE").help("The node; without it, this one")),
-            Command::new("fill")
+            json::order(Command::new("fill"))
                 .about("Let a node accept guests again")
                 .arg(flag("wait", "Wait up to 10 minutes for the instance and its cluster"))
                 .arg(Arg::new("NODE").help("The node; without it, this one")),

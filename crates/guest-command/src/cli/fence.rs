@@ -5,9 +5,10 @@
 use super::{PART, order};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use command::instance;
+use command::json::{self, OutputFormat};
 use command::options::{path, process_id, serving_files};
 use command::status::ask_part;
-use command::{end, payload_of_files, print, refuse, word};
+use command::{payload_of_files, refuse, word};
 use guest::config::Guests;
 use guest::fence::proof::{self, FencingTestResult};
 use guest::message::{Fences, FencesRequest};
@@ -29,7 +30,7 @@ pub fn definition(command: Command) -> Command {
         .arg(serving_files().num_args(1).global(true))
         .arg(process_id().global(true))
         .subcommand(
-            Command::new("test")
+            json::order(Command::new("test"))
                 .about("Query the power status with each method of a node; nothing is powered off")
                 .long_about(
                     "Queries the power status with each method of the node, and checks that programs of \
@@ -46,7 +47,7 @@ pub fn definition(command: Command) -> Command {
                 ),
         )
         .subcommand(
-            Command::new("confirm")
+            json::order(Command::new("confirm"))
                 .about("Confirm that a node is off, for guests that wait for that")
                 .long_about(
                     "Confirms to the cluster that this node is off: its power is off, or its cable is \
@@ -69,7 +70,7 @@ pub fn definition(command: Command) -> Command {
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
         Some(("test", matches)) => test(matches),
-        Some(("confirm", matches)) => end(order::confirm_off(matches)),
+        Some(("confirm", matches)) => json::end_order(matches, order::confirm_off(matches)),
         _ => ExitCode::FAILURE,
     }
 }
@@ -81,9 +82,10 @@ fn test(matches: &ArgMatches) -> ExitCode {
         Err(words) => return refuse(words),
     };
     let proofs: Vec<FencingTestResult> = fences.iter().map(proof::of).collect();
-    print(&text(&proofs));
+    let format = OutputFormat::of(matches);
+    let printed = format.print_result(text(&proofs), &proofs);
     if proofs.iter().any(|proof| proof.works) {
-        ExitCode::SUCCESS
+        printed
     } else {
         refuse(format!("no method can power {node} off"))
     }

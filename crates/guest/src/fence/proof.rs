@@ -3,9 +3,10 @@
 use part::power::control::{
     PowerAction, PowerCommandOutcome, PowerControl, is_executable, why_not_executable,
 };
+use serde::Serialize;
 use std::path::Path;
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Serialize, Clone, PartialEq, Eq, Debug)]
 pub struct FencingTestResult {
     pub name: String,
     /// True if the method works, as far as a test without a power-off can show.

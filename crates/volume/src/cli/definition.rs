@@ -1,5 +1,6 @@
 //! Defines the options and subcommands of `evenkeel volume`.
 
+use ::command::json;
 use ::command::options::{flag, path, process_id, serving_files};
 use clap::{Arg, ArgAction, Command};
 
@@ -51,36 +52,36 @@ pub fn volume(command: Command) -> Command {
         .subcommands(lives())
         .subcommands(copies())
         .subcommands(snapshots())
-        .subcommands(super::order::commands())
+        .subcommands(super::order::commands().into_iter().map(json::order))
         .subcommand(super::verify::command())
-        .subcommand(super::resync::command())
+        .subcommand(json::order(super::resync::command()))
 }
 
 fn lives() -> [Command; 7] {
     [
         Command::new("list")
             .about("Show all volumes of the running instance")
-            .arg(flag("json", "Print JSON")),
+            .arg(json::option()),
         Command::new("show")
             .about("Show one volume with its state, counters and last changes")
             .arg(volume_name())
-            .arg(flag("json", "Print JSON")),
-        Command::new("create")
+            .arg(json::option()),
+        json::order(Command::new("create"))
             .about("Create the volume of a section")
             .arg(volume_name())
             .arg(from())
             .arg(flag("yes", "Overwrite the existing content of the device")),
-        Command::new("grow")
+        json::order(Command::new("grow"))
             .about("Extend the logical volume of a volume to the size of its section")
             .arg(volume_name())
             .arg(from()),
-        Command::new("attach")
+        json::order(Command::new("attach"))
             .about("Attach a volume as /dev/nbdN, or reconnect the device")
             .arg(volume_name()),
-        Command::new("detach")
+        json::order(Command::new("detach"))
             .about("Remove the block device of a volume; unmount it first")
             .arg(volume_name()),
-        Command::new("remove")
+        json::order(Command::new("remove"))
             .about("Delete the data of a volume that is no longer configured")
             .arg(volume_name())
             .arg(from().conflicts_with("backing"))
@@ -122,7 +123,7 @@ fn copies() -> [Command; 2] {
 
 fn snapshots() -> [Command; 3] {
     [
-        Command::new("snapshot")
+        json::order(Command::new("snapshot"))
             .about("Take a snapshot of a volume on a file system with reflink (XFS, btrfs) or in a thin pool")
             .arg(volume_name())
             .arg(from())
