@@ -63,3 +63,22 @@ fn payloads(set: &FileSet, options: LoadOptions) -> Option<BTreeMap<String, Vec<
     });
     Some(payloads.collect())
 }
+
+#[test]
+fn printed_warnings_are_left_out_of_the_progress() {
+    const WARNING: &str = "a.cfg:2:5: warning[W0984]: the certificate is not valid for 'x'";
+    let printed = [WARNING.to_owned()].into();
+    let left = |words: &str| super::without_printed(words, &printed);
+    let report = format!("alpha can serve version 2:\n{WARNING}");
+    assert_eq!(
+        left(&report),
+        "alpha can serve version 2, with the same warnings"
+    );
+    let other = format!("{report}\na.cfg:9:1: warning[W0001]: another one");
+    assert_eq!(
+        left(&other),
+        "alpha can serve version 2:\na.cfg:9:1: warning[W0001]: another one"
+    );
+    let line = "version 2 is still in progress";
+    assert_eq!(left(line), line);
+}

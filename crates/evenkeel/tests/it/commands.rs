@@ -156,7 +156,7 @@ fn version_and_reference_are_printed_as_json() {
     let unknown = ours(&bench, "explain --json E9999");
     assert_eq!((unknown.code(), &*unknown.stdout), (Some(1), ""));
     assert!(
-        unknown.stderr.contains("unknown code 'E9999'; near it: E"),
+        unknown.stderr.contains("unknown code 'E9999'; near it: "),
         "{}",
         unknown.stderr
     );

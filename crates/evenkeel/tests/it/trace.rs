@@ -118,6 +118,39 @@ fn version_has_one_operation_in_all_processes() {
 }
 
 #[test]
+fn reload_and_support_print_their_results_as_json() {
+    let scratch = ScratchDirectory::new().unwrap();
+    let port = free_port().unwrap();
+    scratch
+        .write("a.cfg", file("", port, origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let ours = |arguments: &[&str]| run(evenkeel(), scratch.path(), arguments);
+    let document = |arguments: &[&str]| -> Value {
+        let outcome = ours(arguments);
+        assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+        serde_json::from_str(&outcome.stdout).unwrap()
+    };
+    scratch
+        .write("a.cfg", file("", port, origin("two")))
+        .unwrap();
+    let reloaded = document(&["reload", "--json"]);
+    assert_eq!(reloaded["process"], supervised.pid.as_raw());
+    assert!(!reloaded["messages"].as_array().unwrap().is_empty());
+    let saved = document(&["support", "saved.tar", "--json"]);
+    assert_eq!(saved["archive"], "saved.tar");
+    assert!(saved["files"].as_u64().unwrap() > 5);
+    // A failure is a message and no document.
+    scratch.write("a.cfg", "frontend f\n    bnid :1\n").unwrap();
+    let refused = ours(&["reload", "--json"]);
+    assert_eq!((refused.code(), &*refused.stdout), (Some(1), ""));
+    assert!(refused.stderr.contains("E0101"), "{}", refused.stderr);
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+}
+
+#[test]
 fn levels_are_configured_and_set_for_a_time() {
     let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();
@@ -150,6 +183,22 @@ fn levels_are_configured_and_set_for_a_time() {
     assert_eq!(levels(&scratch, "proxy"), "proxy=trace");
     assert_eq!(levels(&scratch, "supervisor"), "info");
     assert!(eventually(PATIENCE, || levels(&scratch, "proxy") == "info"));
+    // Earlier levels with time left apply again.
+    for (level, time) in [("proxy=debug", "10m"), ("proxy=trace", "1s")] {
+        let outcome = trace(&scratch, &["proxy", "--level", level, "--for", time]);
+        assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    }
+    assert!(eventually(PATIENCE, || levels(&scratch, "proxy") == "proxy=debug"));
+    trace(&scratch, &["proxy", "--level", "info", "--for", "0s"]);
+    assert!(eventually(PATIENCE, || levels(&scratch, "proxy") == "info"));
+    let events = events(&scratch, "supervisor");
+    let ended = events
+        .iter()
+        .filter(|one| one["message"] == "temporary levels ended");
+    let ended: Vec<&str> = ended
+        .filter_map(|one| one["fields"]["levels"].as_str())
+        .collect();
+    assert_eq!(ended, ["proxy=trace", "proxy=trace", "proxy=debug"]);
     for (arguments, words) in [
         (&["volume"][..], "role 'volume' has not run"),
         (
