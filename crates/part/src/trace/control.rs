@@ -36,7 +36,7 @@ impl TemporaryLevels {
     }
 }
 
-/// Rings and levels, by role.
+/// Table of the supervisor: the rings and the temporary levels of trace events, by role.
 ///
 /// A role keeps its ring when its process ends, so the events of the process that died are before
 /// those of its successor.
