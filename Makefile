@@ -68,7 +68,11 @@ test: toolchain ## install missing test programs (as root) and run all tests
 	$(MAKE) --jobs 2 test-peers test-programs
 	$(xtask) test
 
-test-parts: toolchain ## test the program with the parts of make run only, and build it with each other part
+test-parts: toolchain ## test the program with the parts of make run only, build it with each other part, and check the fuzz targets
+# The fuzz targets are not in the workspace, so that nothing else needs nightly. Their check needs
+# neither nightly nor libFuzzer.
+	CUSTOM_LIBFUZZER_PATH=/nonexistent/libfuzzer.a $(CARGO) check --locked --manifest-path fuzz/Cargo.toml \
+		--target-dir $${CARGO_TARGET_DIR:-target}
 	$(CARGO) test --locked -p evenkeel $(small)
 	for part in $(others); do \
 		$(CARGO) check --locked -p evenkeel $(small),$$part || exit 1; \
@@ -129,10 +133,6 @@ tidy: toolchain ## check format, lints, house rules, licences and advisories
 		--no-deps --document-private-items
 	$(xtask) tidy
 	$(CARGO) check --locked -p evenkeel $(small)
-# The fuzz targets are not in the workspace, so that nothing else needs nightly. Their check needs
-# neither nightly nor libFuzzer.
-	CUSTOM_LIBFUZZER_PATH=/nonexistent/libfuzzer.a $(CARGO) check --locked --manifest-path fuzz/Cargo.toml \
-		--target-dir $${CARGO_TARGET_DIR:-target}
 	@if $(CARGO) +$(oldest) --version >/dev/null 2>&1; then \
 		$(CARGO) +$(oldest) check --locked --workspace --target-dir target/oldest; \
 	else \
