@@ -12,4 +12,5 @@ pub mod noise;
 pub mod partition;
 pub mod site;
 pub mod trust;
+pub mod upgrade;
 pub mod version;

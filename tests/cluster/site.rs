@@ -467,6 +467,16 @@ impl Machine {
         self.finish(command)
     }
 
+    /// Runs a command of another program on the machine.
+    pub fn command_of(&self, program: &Path, words: &[&str]) -> Said {
+        let mut command = Command::new(program);
+        command
+            .env("EVENKEEL_RUNTIME_DIRECTORY", self.runtime())
+            .stdin(Stdio::null())
+            .args(words);
+        self.finish(command)
+    }
+
     /// Runs an `evenkeel` command on the machine; returns its exit code, or None if it did not end
     /// by itself.
     pub fn exit_code(&self, words: &[&str]) -> Option<i32> {

@@ -83,6 +83,12 @@ pub enum Request {
     },
     /// Records of the leases, by the leases' names: [`ControlReply::Json`].
     Records,
+    /// Permits this member to replace its program, until [`Request::EndUpgrade`]. Only one node has
+    /// the permission: refused while another one has it.
+    BeginUpgrade,
+    /// Returns the permission of [`Request::BeginUpgrade`], which an earlier process of the role may
+    /// have received.
+    EndUpgrade,
 }
 
 /// A change that an operator applies.

@@ -7,8 +7,10 @@ use crate::{print, refuse};
 use clap::ArgMatches;
 use part::channel::{Channel, ChannelError, Received};
 use part::report::{BYTES_MAX, StatusReport};
-use part::role::{DecodeError, OrderResponse, PartMessage, SupervisorMessage, VERSION};
-use part::{codec, identity, memory, row};
+use part::role::{
+    DecodeError, DiagnosticFormat, OrderResponse, PartMessage, SupervisorMessage, VERSION,
+};
+use part::{codec, identity, memory, row, voice};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use std::process::ExitCode;
@@ -270,6 +272,39 @@ fn connect(instance: &Instance, until: Option<Instant>) -> Result<Channel, Chann
             Err(errno) => return Err(ChannelError::System(errno.into())),
         }
     }
+}
+
+/// Result of a reload.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// Exit code of the command; 0: the files are applied.
+    pub exit: u8,
+    /// Changes and warnings, or the errors of the files.
+    pub text: String,
+}
+
+/// Requests that a supervisor applies its files, and switches to a newly installed program. Waits
+/// without a limit: the supervisor has its own limits for the duration of a change.
+///
+/// # Errors
+/// Returns why there is no result.
+pub fn reload(instance: &Instance, resets_runtime: bool) -> Result<Reloaded, String> {
+    let look = voice::look(&std::io::stderr(), false);
+    let look = DiagnosticFormat {
+        color: look.color,
+        unicode: look.unicode,
+        width: u32::try_from(look.width).unwrap_or_default(),
+        as_json: false,
+    };
+    let fresh = resets_runtime;
+    let received = ask(instance, &SupervisorMessage::Reload { look, fresh }, None);
+    let received = received.map_err(|error| error.to_string())?;
+    let SupervisorMessage::Reloaded { exit } = received.message else {
+        return Err(not_known(instance));
+    };
+    let text = received.descriptors.first().map(memory::text);
+    let text = text.and_then(Result::ok).unwrap_or_default();
+    Ok(Reloaded { exit, text })
 }
 
 /// Sends a query to the role of a part, which has the name of its section.

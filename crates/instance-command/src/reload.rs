@@ -5,11 +5,8 @@ use clap::{ArgMatches, Command};
 use command::instance::selected;
 use command::json::{self, OutputFormat};
 use command::options::{flag, process_id, serving_files};
-use command::status::{ask, not_known};
+use command::status::{self, Reloaded};
 use command::{print, refuse};
-use part::memory;
-use part::role::{DiagnosticFormat, SupervisorMessage};
-use part::voice;
 use serde::Serialize;
 use std::io::Write;
 use std::process::ExitCode;
@@ -45,22 +42,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 }
 
 fn reload(instance: &Instance, matches: &ArgMatches) -> Result<ExitCode, String> {
-    let look = voice::look(&std::io::stderr(), false);
-    let look = DiagnosticFormat {
-        color: look.color,
-        unicode: look.unicode,
-        width: u32::try_from(look.width).unwrap_or_default(),
-        as_json: false,
-    };
-    let fresh = matches.get_flag("reset-runtime");
-    // No timeout: the supervisor has its own limits for the duration of a change.
-    let received = ask(instance, &SupervisorMessage::Reload { look, fresh }, None);
-    let received = received.map_err(|error| error.to_string())?;
-    let SupervisorMessage::Reloaded { exit } = received.message else {
-        return Err(not_known(instance));
-    };
-    let text = received.descriptors.first().map(memory::text);
-    let text = text.and_then(Result::ok).unwrap_or_default();
+    let Reloaded { exit, text } = status::reload(instance, matches.get_flag("reset-runtime"))?;
     if exit == 0 && OutputFormat::of(matches) == OutputFormat::Json {
         let result = ReloadResult {
             process: instance.pid,

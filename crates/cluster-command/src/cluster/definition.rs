@@ -30,7 +30,7 @@ pub fn cluster(command: Command) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([init(), invite(), join("another node"), status()])
-        .subcommands([remove(), hand_over(), rotate(), renumber(), recover()])
+        .subcommands([remove(), hand_over(), rotate(), renumber(), upgrade(), recover()])
 }
 
 pub fn arbiter(command: Command) -> Command {
@@ -176,6 +176,35 @@ fn rotate() -> Command {
         .after_help("Examples:\n  evenkeel cluster rotate\n  evenkeel cluster rotate --authority")
         .arg(
             flag("authority", "Create a new CA, and certificates of it for all members"),
+        )
+}
+
+fn upgrade() -> Command {
+    Command::new("upgrade")
+        .about("Switch this member to the installed program, one node at a time")
+        .long_about(
+            "Switches the running processes of this member to the program that is installed now. Run it on each \
+             member after the installation; the package of Debian does so by itself.\n\nThe command waits until \
+             all members are reachable and serve, no change is in progress and all volumes have two complete copies. \
+             Then the cluster permits one node at a time to continue. Connections and guests stay. If the new program \
+             fails, the previous one continues. At last the command waits until this member is complete again, and \
+             names the next one.",
+        )
+        .after_help(
+            "Examples:\n  evenkeel cluster upgrade --check      what it would wait for; changes nothing\n  evenkeel \
+             cluster upgrade\n  evenkeel cluster upgrade --wait 1h    a resync takes long\n  evenkeel cluster \
+             upgrade --json | jq -r .next[]",
+        )
+        .arg(json::option())
+        .arg(flag("check", "Print what the upgrade would wait for, and exit with 1 if there is something"))
+        .arg(
+            option("wait", "TIME", "Longest wait for the cluster, and afterwards for this member: 90s, 15m, 2h; at most one day")
+                .default_value("10m")
+                .value_parser(time),
+        )
+        .arg(
+            flag("yes", "Do not wait for the cluster, for example because the upgrade repairs it. While another node is \
+                 being upgraded, it is refused, if there is a majority"),
         )
 }
 

@@ -4,6 +4,7 @@
 
 mod definition;
 mod removal;
+mod upgrade;
 
 pub use definition::{arbiter, cluster};
 
@@ -48,6 +49,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
             ask(matches, &request)
         }
         Some(("address", matches)) => end(renumber(matches)),
+        Some(("upgrade", matches)) => upgrade::main(matches),
         Some(("recover", matches)) => recover(matches),
         _ => ExitCode::FAILURE,
     }

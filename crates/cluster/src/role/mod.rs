@@ -35,6 +35,7 @@ pub mod synthetic;
 mod tasks;
 #[cfg(test)]
 mod tests;
+pub mod upgrade;
 mod versions;
 
 pub use clock::Clock;

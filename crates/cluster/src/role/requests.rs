@@ -84,6 +84,8 @@ pub(super) async fn answer<M: ServingMachine, N: ConnectionFactory>(
             Ok(_) => done("noted"),
             Err(words) => Err(words),
         },
+        Request::BeginUpgrade => shared.begin_upgrade().await,
+        Request::EndUpgrade => shared.end_upgrade().await,
     };
     let reply = said.unwrap_or_else(|words| ControlReply::Refused { words });
     replies.end(reply).await;
@@ -102,7 +104,9 @@ fn needs_majority(request: &Request) -> bool {
         | Request::TakeBack { .. }
         | Request::Rollback { .. }
         | Request::Follow
-        | Request::Note { .. } => true,
+        | Request::Note { .. }
+        | Request::BeginUpgrade
+        | Request::EndUpgrade => true,
     }
 }
 

@@ -229,7 +229,19 @@ async fn ask<M: ServingMachine, N: ConnectionFactory>(
     ask: HolderRequest,
     answers: mpsc::Sender<(Renewal, RenewalReply)>,
 ) {
-    let (me, asking) = (shared.me(), &shared);
+    if let Some(told) = send_to_leader(&shared, ask).await {
+        // Ignores an error: the receiver is gone only if the role ends.
+        let _ = answers.send(told).await;
+    }
+}
+
+/// Sends a request to the leader, which may be this member. Returns the reply to a renewal; None
+/// for another request, or without a reply in time.
+pub(super) async fn send_to_leader<M: ServingMachine, N: ConnectionFactory>(
+    shared: &RoleState<M, N>,
+    ask: HolderRequest,
+) -> Option<(Renewal, RenewalReply)> {
+    let (me, asking) = (shared.me(), shared);
     let call = |leader, bytes: Vec<u8>| async move {
         if leader == me {
             let answer = asking.grants.answer(leader, &bytes);
@@ -239,8 +251,5 @@ async fn ask<M: ServingMachine, N: ConnectionFactory>(
         let call = wire.call(leader, Service::Lease, bytes, ANSWER_LIMIT);
         timeout(ANSWER_LIMIT, call).await.ok()?.ok()
     };
-    if let Some(told) = ask_leader(&shared.engine, ask, call).await {
-        // Ignores an error: the receiver is gone only if the role ends.
-        let _ = answers.send(told).await;
-    }
+    ask_leader(&shared.engine, ask, call).await
 }

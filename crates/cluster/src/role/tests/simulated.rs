@@ -2,6 +2,8 @@
 //! restart, all kinds of cut links, and changes meanwhile. At the end all members serve the same
 //! version, and no accepted version is lost.
 
+mod upgrade;
+
 use super::machine::{BAD, Fake, wants_leases};
 use super::{MemberTestDirectory, apply};
 use crate::command::VersionId;
