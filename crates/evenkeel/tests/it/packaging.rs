@@ -3,11 +3,11 @@
 
 use crate::harness::{Bench, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, answers, origin, passes};
-use lab::free_port;
+use lab::{ScratchDirectory, free_port};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Units that run a proxy.
@@ -270,20 +270,48 @@ fn node_of_a_cluster_stops_the_other_services() {
 #[test]
 fn everything_that_a_machine_needs_is_installed() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    let makefile = std::fs::read_to_string(format!("{root}/Makefile")).unwrap();
-    let (_, install) = makefile.split_once("\ninstall: build").unwrap();
-    let (install, _) = install.split_once("\n\n").unwrap();
-    for part in ["LICENSE", "docs/pictures/*", "examples/*.cfg", "docs/*.md"] {
-        assert!(install.contains(part), "{part}");
+    let scratch = ScratchDirectory::new().unwrap();
+    let at = |name: &str| scratch.path().join(name);
+    let variable = |name: &str, value: &Path| format!("{name}={}", value.display());
+    let program = Path::new(env!("CARGO_BIN_EXE_evenkeel"));
+    let made = Command::new("make")
+        .current_dir(root)
+        .args(["--silent", "install-files", "PREFIX=/usr"])
+        .arg(variable("DESTDIR", &at("installed")))
+        .arg(variable("pages", &at("pages")))
+        .arg(variable("built", program))
+        .arg(variable("writer", program))
+        // The tests may run below another make.
+        .env_remove("MAKEFLAGS")
+        .env_remove("MAKELEVEL")
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let is_installed = |path: &str| at("installed").join(path).is_file();
+    for path in [
+        "usr/bin/evenkeel",
+        "usr/share/man/man1/evenkeel.1",
+        "usr/share/bash-completion/completions/evenkeel",
+        "usr/share/doc/evenkeel/LICENSE",
+        "usr/share/doc/evenkeel/index.html",
+        "usr/share/doc/evenkeel/install.md",
+        "usr/share/doc/evenkeel/pictures/console-overview-1400-dark.png",
+    ] {
+        assert!(is_installed(path), "{path}");
     }
-    for folder in ["systemd", "sysusers.d", "tmpfiles.d"] {
-        for entry in std::fs::read_dir(format!("{root}/packaging/{folder}")).unwrap() {
+    for (source, target) in [
+        ("examples", "usr/share/doc/evenkeel/examples"),
+        ("packaging/systemd", "usr/lib/systemd/system"),
+        ("packaging/sysusers.d", "usr/lib/sysusers.d"),
+        ("packaging/tmpfiles.d", "usr/lib/tmpfiles.d"),
+    ] {
+        for entry in std::fs::read_dir(format!("{root}/{source}")).unwrap() {
             let file = entry.unwrap().file_name().into_string().unwrap();
-            let name = file.strip_suffix(".service").unwrap_or(&file);
-            let has = install
-                .split([' ', '\n', '/', ';'])
-                .any(|word| word == name);
-            assert!(has, "{folder}/{file}");
+            let is_wanted = source != "examples" || file.ends_with(".cfg");
+            assert!(
+                !is_wanted || is_installed(&format!("{target}/{file}")),
+                "{source}/{file}"
+            );
         }
     }
     // Every user that a process becomes is created by systemd-sysusers.
