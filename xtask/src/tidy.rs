@@ -1,11 +1,12 @@
 //! Checks rules that a reviewer would also enforce: dependencies between crates, heads and names of
-//! modules, words that must not be in the tree. `cargo xtask tidy` reports all findings, and so
-//! does a test. The checks change no file.
+//! modules, words that must not be in the tree, links of pages. `cargo xtask tidy` reports all
+//! findings, and so does a test. The checks change no file.
 
 mod consensus;
 mod cycles;
 mod house;
 mod keywords;
+mod links;
 mod modules;
 mod names;
 mod phrases;
@@ -67,6 +68,9 @@ enum Wrong {
         name: String,
     },
     SeamFeature,
+    BrokenLink {
+        link: String,
+    },
     Unreviewed {
         digest: String,
     },
@@ -125,6 +129,9 @@ impl fmt::Display for Wrong {
                 "{name} is neither in docs/operations.md nor behind the feature `test-seams`"
             ),
             Wrong::SeamFeature => f.write_str("only tests may enable the feature `test-seams`"),
+            Wrong::BrokenLink { link } => {
+                write!(f, "the link {link} leads to no file or heading")
+            }
             Wrong::Unreviewed { digest } => write!(
                 f,
                 "third-party/openraft or its packages in Cargo.lock have changed: review them as the \
@@ -210,6 +217,7 @@ fn findings() -> Result<Vec<Finding>, TidyError> {
     found.extend(sleeps::check(&tree));
     found.extend(phrases::check(&tree));
     found.extend(keywords::check(&tree));
+    found.extend(links::check(&tree)?);
     let crates = house::arrows(tree.root())?;
     found.extend(house::check(&crates));
     found.extend(seams::check(&tree, &crates));
