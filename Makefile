@@ -169,10 +169,11 @@ install-files:
 	$(writer) completions fish >$(pages)/evenkeel.fish
 	rm -rf $(pages)/manual && $(writer) manual --html $(pages)/manual >/dev/null
 	install -D -m 755 $(built) $(bin)/evenkeel
-	install -d $(doc)/pictures $(doc)/examples
+	install -d $(doc)/pictures $(doc)/examples $(doc)/monitoring
 	install -m 644 $(pages)/manual/* docs/*.md docs/*.png LICENSE packaging/windows/*.ps1 $(doc)
 	install -m 644 docs/pictures/* $(doc)/pictures
 	install -m 644 examples/*.cfg $(doc)/examples
+	install -m 644 packaging/monitoring/* $(doc)/monitoring
 	install -D -m 644 -t $(lib)/sysusers.d packaging/sysusers.d/*.conf
 	install -D -m 644 packaging/tmpfiles.d/evenkeel-haproxy.conf $(lib)/tmpfiles.d/evenkeel-haproxy.conf
 	install -D -m 644 $(pages)/evenkeel.1 $(man)/evenkeel.1

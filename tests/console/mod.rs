@@ -5,6 +5,7 @@ pub mod browser;
 pub mod config;
 pub mod far;
 pub mod hostile;
+pub mod monitoring;
 pub mod nodes;
 pub mod pages;
 pub mod pictures;
