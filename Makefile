@@ -15,6 +15,8 @@ CLUSTER_ARGS ?=
 FARM_ARGS ?=
 # Further arguments of bench-volume.
 VOLUME_ARGS ?=
+# A program that writes the manual for site; without it, one is built.
+SITE_PROGRAM ?=
 # Seconds of each target of fuzz.
 FUZZ_SECONDS ?= 60
 
@@ -48,7 +50,7 @@ xtask = $(CARGO) build --locked --workspace --bin xtask --test scenarios && \
 # The oldest supported compiler, as Cargo.toml states it.
 oldest := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run demo-platform build test test-parts test-peers test-programs test-long fuzz bench changes conformance soak tidy screenshots manual install install-files deb install-haproxy install-keepalived toolchain
+.PHONY: help run demo-platform build test test-parts test-peers test-programs test-long fuzz bench changes conformance soak tidy screenshots manual site mdbook install install-files deb install-haproxy install-keepalived toolchain
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -158,6 +160,10 @@ screenshots: toolchain ## take the pictures of docs/console.md and check the pag
 manual: build ## write the reference manual as HTML, target/manual/index.html
 	$(built) manual --html target/manual
 
+site: toolchain mdbook ## write the guides and the manual as one site with a search, target/site/index.html
+	test -n '$(SITE_PROGRAM)' || $(CARGO) build --profile demo -p evenkeel
+	scripts/make-site $(or $(SITE_PROGRAM),$${CARGO_TARGET_DIR:-target}/demo/evenkeel) target/site
+
 install: build install-files ## install binary, manual, completions, examples and systemd files below PREFIX
 
 # For packages: `writer` is a program that runs on this machine and has the same text as `built`.
@@ -205,4 +211,11 @@ toolchain:
 		echo 'cargo is missing. To get Rust on Debian 13 or later:'; \
 		echo '  apt install rustup && rustup default stable'; \
 		echo 'on other systems see https://rustup.rs'; \
+		exit 1; } >&2
+
+mdbook:
+	@command -v python3 >/dev/null || { echo 'python3 is missing: apt install python3'; exit 1; } >&2
+	@command -v mdbook >/dev/null || { \
+		echo 'mdbook is missing. To build it with cargo:'; \
+		echo '  cargo install --locked mdbook --no-default-features --features search'; \
 		exit 1; } >&2
