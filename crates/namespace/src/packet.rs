@@ -212,9 +212,15 @@ pub(crate) fn switch(interfaces: &[String], on: bool) -> io::Result<()> {
 /// Gives this thread priority over every ordinary process, so that load on the machine does not
 /// disturb a measurement. Returns whether that is permitted.
 pub fn raise_priority() -> bool {
-    let parameter = libc::sched_param {
-        sched_priority: REAL_TIME_PRIORITY,
-    };
+    let priority: libc::c_int = REAL_TIME_PRIORITY;
+    // By the system call, because the function of musl always fails.
     // SAFETY: a pointer to a live value; 0 is the calling thread.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameter) == 0 }
+    unsafe {
+        libc::syscall(
+            libc::SYS_sched_setscheduler,
+            0,
+            libc::SCHED_FIFO,
+            &raw const priority,
+        ) == 0
+    }
 }

@@ -30,6 +30,7 @@ pub mod power;
 pub mod report;
 pub mod role;
 pub mod row;
+pub mod scheduling;
 pub mod space;
 pub mod spawn;
 pub mod state_file;

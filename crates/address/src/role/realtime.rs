@@ -92,17 +92,9 @@ fn round_robin(priority: u32, rttime_us: u64) -> std::io::Result<()> {
     if limited != 0 {
         return Err(std::io::Error::last_os_error());
     }
-    let parameters = libc::sched_param {
-        sched_priority: i32::try_from(priority).unwrap_or(1).clamp(1, 99),
-    };
+    let priority = i32::try_from(priority).unwrap_or(1).clamp(1, 99);
     let policy = libc::SCHED_RR | libc::SCHED_RESET_ON_FORK;
-    // SAFETY: as above; zero is the calling thread.
-    let set = unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
-    if set == 0 {
-        Ok(())
-    } else {
-        Err(std::io::Error::last_os_error())
-    }
+    part::scheduling::set_scheduler(policy, priority)
 }
 
 fn lock_memory() -> std::io::Result<()> {

@@ -176,7 +176,7 @@ impl Buffers {
             header.msg_hdr.msg_iov = vector;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-            header.msg_hdr.msg_controllen = CONTROL_BYTES;
+            header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
             headers.push(header);
         }
         let count = loop {
@@ -187,7 +187,7 @@ impl Buffers {
                     fd.as_fd().as_raw_fd(),
                     headers.as_mut_ptr(),
                     BATCH as libc::c_uint,
-                    libc::MSG_DONTWAIT,
+                    libc::MSG_DONTWAIT as _,
                     null_mut(),
                 )
             };
@@ -371,11 +371,11 @@ fn beside_out<T: Copy>(header: &mut libc::msghdr, level: i32, kind: i32, value: 
     // SAFETY: CMSG_SPACE of the two structures passed here is at most 40, less than the size of the
     // buffer, so the first header and its data lie within it; it is aligned.
     unsafe {
-        header.msg_controllen = libc::CMSG_SPACE(size) as usize;
+        header.msg_controllen = libc::CMSG_SPACE(size) as _;
         let first = libc::CMSG_FIRSTHDR(header);
         (*first).cmsg_level = level;
         (*first).cmsg_type = kind;
-        (*first).cmsg_len = libc::CMSG_LEN(size) as usize;
+        (*first).cmsg_len = libc::CMSG_LEN(size) as _;
         libc::CMSG_DATA(first).cast::<T>().write_unaligned(value);
     }
 }

@@ -117,7 +117,7 @@ impl PacketBatch {
         self.filled = usize::try_from(received).unwrap_or(0);
         for (slot, head) in self.slots.iter_mut().zip(&heads).take(self.filled) {
             slot.length = usize::try_from(head.msg_len).unwrap_or(0).min(BYTES);
-            slot.control_length = head.msg_hdr.msg_controllen;
+            slot.control_length = head.msg_hdr.msg_controllen as _;
         }
         self.filled
     }

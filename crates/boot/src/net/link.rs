@@ -15,7 +15,7 @@ pub fn mtu(fd: BorrowedFd<'_>, interface: u32) -> Option<u32> {
         *slot = byte.cast_signed();
     }
     // SAFETY: the kernel reads and writes a value of this type for this request.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request) };
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCGIFMTU as _, &raw mut request) };
     // SAFETY: the kernel has written this member or none, and all bytes are valid for it.
     let mtu = unsafe { request.ifr_ifru.ifru_mtu };
     u32::try_from(mtu).ok().filter(|_| result == 0)

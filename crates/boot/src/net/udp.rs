@@ -65,7 +65,13 @@ pub fn mac_of(interface: &str) -> Option<Mac> {
         *slot = byte.cast_signed();
     }
     // SAFETY: the kernel reads and writes a value of this type for this request.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) };
+    let result = unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCGIFHWADDR as _,
+            &raw mut request,
+        )
+    };
     // SAFETY: the kernel has written this member or none, and all bytes are valid for it.
     let address = unsafe { request.ifr_ifru.ifru_hwaddr };
     let mac = address.sa_data.first_chunk::<6>()?.map(i8::cast_unsigned);

@@ -28,12 +28,8 @@ const MEASURED_MAX: usize = 200_000;
 /// Gives this thread, and the programs that it starts, ordinary scheduling: the role's
 /// is not meant for them.
 pub(crate) fn be_ordinary() {
-    let parameters = nix::libc::sched_param { sched_priority: 0 };
-    // SAFETY: the parameters are a whole structure that lives during the call; zero is
-    // the calling thread. To give up a priority needs no right.
-    unsafe {
-        nix::libc::sched_setscheduler(0, nix::libc::SCHED_OTHER, &raw const parameters);
-    }
+    // Ignores a failure: giving up a priority needs no privilege.
+    let _ = part::scheduling::set_scheduler(nix::libc::SCHED_OTHER, 0);
 }
 
 #[derive(Debug)]

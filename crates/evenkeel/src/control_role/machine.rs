@@ -277,6 +277,7 @@ impl ServingMachine for Supervised {
         // Leaves out the console, which queries versions and has no leases.
         let bound = row::all().iter();
         let bound = bound.filter(|row| row.message_recipients.contains(&PART));
+        #[cfg(feature = "console")]
         let bound = bound.filter(|row| row.part != console::keyword::NAME);
         let informed = bound.filter(|row| parts.contains(row.part));
         // Starts with an empty list for each part: a part that has lost its last lease must be

@@ -40,11 +40,7 @@ fn round_robin() -> std::io::Result<()> {
     };
     // SAFETY: the limit is a whole structure that lives during the call.
     granted(unsafe { libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit) })?;
-    let parameters = libc::sched_param {
-        sched_priority: PRIORITY,
-    };
-    // SAFETY: as above; zero is the calling thread.
-    granted(unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &raw const parameters) })
+    part::scheduling::set_scheduler(libc::SCHED_RR, PRIORITY)
 }
 
 fn lock_memory() -> std::io::Result<()> {

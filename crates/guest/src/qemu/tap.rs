@@ -71,7 +71,7 @@ type MacAddress = [u8; 6];
 fn control(fd: BorrowedFd<'_>, number: u64, request: &mut Request) -> io::Result<()> {
     // SAFETY: each of these requests reads and writes a `struct ifreq`, which this is: a name and
     // 24 bytes.
-    match unsafe { libc::ioctl(fd.as_raw_fd(), number, request as *mut Request) } {
+    match unsafe { libc::ioctl(fd.as_raw_fd(), number as _, request as *mut Request) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }

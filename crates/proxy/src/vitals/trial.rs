@@ -65,7 +65,7 @@ impl Drop for OnTrial {
 /// `limit`.
 fn wait_for_change(word: &AtomicU64, seen: u64, limit: Duration) {
     let limit = libc::timespec {
-        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: limit.subsec_nanos().into(),
     };
     // Truncates the word, because the kernel compares only the lower half.
