@@ -11,6 +11,7 @@ pub mod members;
 pub mod noise;
 pub mod partition;
 pub mod site;
+pub mod small_arbiter;
 pub mod trust;
 pub mod upgrade;
 pub mod version;

@@ -13,13 +13,32 @@ mod connection;
 pub use config::{CheckedVersion, VersionLoader, mask, set_version_loader};
 
 use command::Subcommand;
+use std::sync::OnceLock;
+
+pub const CLUSTER: Subcommand =
+    Subcommand::new("cluster", crate::cluster::cluster, crate::cluster::main);
+
+pub const ARBITER: Subcommand = Subcommand::new(
+    "arbiter",
+    crate::cluster::arbiter,
+    crate::cluster::arbiter_main,
+);
+
+static UNIT: OnceLock<&'static str> = OnceLock::new();
+
+/// Sets the name of the systemd unit that runs this program as a member, for the messages of `init`
+/// and `join`. Called once at the start of a process; without it, the unit is `evenkeel-cluster`.
+pub fn set_unit(name: &'static str) {
+    // Ignores a second call, which has no effect.
+    let _ = UNIT.set(name);
+}
+
+fn unit() -> &'static str {
+    UNIT.get_or_init(|| "evenkeel-cluster")
+}
 
 pub static COMMANDS: [Subcommand; 3] = [
-    Subcommand::new("cluster", crate::cluster::cluster, crate::cluster::main),
-    Subcommand::new(
-        "arbiter",
-        crate::cluster::arbiter,
-        crate::cluster::arbiter_main,
-    ),
+    CLUSTER,
+    ARBITER,
     Subcommand::new("config", config::config, config::main),
 ];

@@ -14,6 +14,8 @@
 )]
 
 mod address_role;
+#[cfg(feature = "cluster")]
+mod arbiter;
 #[cfg(feature = "boot")]
 mod boot_role;
 mod certificates;
@@ -48,6 +50,8 @@ mod trusted;
 mod volume_role;
 
 use address::message::PART as ADDRESS;
+#[cfg(feature = "cluster")]
+pub use arbiter::main as arbiter_main;
 pub use command::{status_of_part, status_options};
 pub use features::{Feature, Subcommand};
 use part::control::PART as CLUSTER;
@@ -116,15 +120,10 @@ static PARTS: &[Feature] = &[
         part: &cluster::keyword::PART,
         role: Some(&RoleRow {
             part: CLUSTER,
-            entry: Entry {
-                argument: "control-role",
-                process_title: "evenkeel: control",
-                display_name: "control role",
-                environment: Environment::Few,
-            },
+            entry: control_role::ENTRY,
             main: control_role::main,
             ready_limit: None,
-            heartbeat_grace: Duration::from_secs(30),
+            heartbeat_grace: control_role::HEARTBEAT_GRACE,
             message_recipients: &[
                 PROXY,
                 ADDRESS,

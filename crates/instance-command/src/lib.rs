@@ -12,11 +12,15 @@ mod why;
 
 use command::Subcommand;
 
+pub const RELOAD: Subcommand = Subcommand::new("reload", reload::definition, reload::main);
+pub const STATUS: Subcommand = Subcommand::new("status", status::definition, command::status::main);
+pub const TRACE: Subcommand = Subcommand::new("trace", trace::definition, trace::main);
+
 pub static COMMANDS: [Subcommand; 6] = [
-    Subcommand::new("reload", reload::definition, reload::main),
-    Subcommand::new("status", status::definition, command::status::main),
+    RELOAD,
+    STATUS,
     Subcommand::new("top", top::definition, top::main),
     Subcommand::new("why", why::definition, why::main),
     Subcommand::new("watch", watch::definition, watch::main),
-    Subcommand::new("trace", trace::definition, trace::main),
+    TRACE,
 ];

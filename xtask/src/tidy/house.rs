@@ -239,6 +239,7 @@ const HOUSE: &[(&str, Knows)] = &[
     ("xtask", Knows::All),
     ("scenarios", Knows::All),
     ("sample", Knows::All),
+    ("arbiter", Knows::Only(&["evenkeel"])),
 ];
 
 /// Crate on which the tests of every crate may depend; of programs, only `xtask`.
@@ -246,10 +247,10 @@ const KNOWN_TO_TESTS: &str = "lab";
 const BENCHMARKS: &str = "xtask";
 
 /// Crates on which no other crate may depend.
-const KNOWN_TO_NOBODY: [&str; 4] = ["evenkeel", "xtask", "scenarios", "sample"];
+const KNOWN_TO_NOBODY: [&str; 5] = ["evenkeel", "xtask", "scenarios", "sample", "arbiter"];
 
-/// A binary with its own part, and the binary without that part on which it may depend.
-const BINARY: (&str, &str) = ("sample", "evenkeel");
+/// The binaries with a part more, and with fewer parts, and the binary on which they may depend.
+const BINARIES: [(&str, &str); 2] = [("sample", "evenkeel"), ("arbiter", "evenkeel")];
 
 #[derive(Debug)]
 enum Knows {
@@ -347,7 +348,7 @@ pub(super) fn check(crates: &[Arrows]) -> Vec<Finding> {
         };
         for (to, dev) in &krate.to {
             let allowed = match knows {
-                _ if (krate.krate.as_str(), to.as_str()) == BINARY => true,
+                _ if BINARIES.contains(&(krate.krate.as_str(), to.as_str())) => true,
                 _ if KNOWN_TO_NOBODY.contains(&to.as_str()) => false,
                 Knows::All => *dev || to != KNOWN_TO_TESTS || krate.krate == BENCHMARKS,
                 Knows::Only(list) => list.contains(&to.as_str()) || (*dev && to == KNOWN_TO_TESTS),

@@ -280,7 +280,8 @@ fn renumber(matches: &ArgMatches) -> Result<String, String> {
 
 fn run_words(directory: &Path) -> String {
     if directory == Path::new(cluster::role::directory::USUAL) {
-        "evenkeel run (or: systemctl enable --now evenkeel-cluster)".to_owned()
+        let unit = crate::unit();
+        format!("evenkeel run (or: systemctl enable --now {unit})")
     } else {
         format!("evenkeel run --state {}", directory.display())
     }

@@ -22,6 +22,8 @@ use ::command::json::OutputFormat;
 pub use ::command::status;
 use ::command::{files, print, word, words};
 pub use run::absolute;
+#[cfg(feature = "cluster")]
+pub use run::already_running;
 pub use status::of_part as status_of_part;
 
 use crate::features::{self, Subcommand};

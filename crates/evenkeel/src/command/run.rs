@@ -144,7 +144,7 @@ pub fn before(matches: &ArgMatches) -> Before {
 
 /// Returns the process ID of a supervisor with the same files in the same network. Both would share
 /// the addresses, and each would get some of the connections.
-fn already_running(paths: &[PathBuf]) -> Option<u32> {
+pub fn already_running(paths: &[PathBuf]) -> Option<u32> {
     // A pipe is never the same file.
     if !paths.iter().all(|path| directory::is_lasting(path)) {
         return None;

@@ -22,7 +22,7 @@ use machine::Supervised;
 use part::channel::{Channel, ChannelError, Received};
 use part::codec;
 use part::role::SupervisorMessage;
-use part::row::{self, AcceptedFile, ControllerProperties, FirstMessages};
+use part::row::{self, AcceptedFile, ControllerProperties, Entry, Environment, FirstMessages};
 use part::{entry, memory};
 use std::ffi::OsStr;
 use std::io;
@@ -34,6 +34,15 @@ use std::time::Duration;
 
 const END_MAX: Duration = Duration::from_secs(3);
 const SUCCESSOR_POLL: Duration = Duration::from_millis(250);
+
+pub const ENTRY: Entry = Entry {
+    argument: "control-role",
+    process_title: "evenkeel: control",
+    display_name: "control role",
+    environment: Environment::Few,
+};
+
+pub const HEARTBEAT_GRACE: Duration = Duration::from_secs(30);
 
 pub const GOVERNS: ControllerProperties = ControllerProperties {
     socket: request::SOCKET,
@@ -87,8 +96,24 @@ enum ControlError {
 }
 
 pub fn main(channel: Channel) -> ExitCode {
+    run(
+        channel,
+        Some(Texts {
+            grammar: crate::loader::file_set::grammar,
+            mask: cluster_command::mask,
+        }),
+    )
+}
+
+/// Runs the control role in the program of an arbiter, which has no grammar of configurations: an
+/// arbiter cannot decrypt one.
+pub fn arbiter_main(channel: Channel) -> ExitCode {
+    run(channel, None)
+}
+
+fn run(channel: Channel, texts: Option<Texts>) -> ExitCode {
     part::voice::limit_log();
-    entry::exit("the control role", serve(channel))
+    entry::exit("the control role", serve(channel, texts))
 }
 
 fn first(received: Received) -> Option<ControlOptions> {
@@ -99,7 +124,7 @@ fn first(received: Received) -> Option<ControlOptions> {
     codec::decode(&memory::read(&payload).ok()?).ok()
 }
 
-fn serve(mut channel: Channel) -> Result<(), ControlError> {
+fn serve(mut channel: Channel, texts: Option<Texts>) -> Result<(), ControlError> {
     let first = entry::first(&mut channel, first);
     let run = first.map_err(ControlError::Channel)?;
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
@@ -107,10 +132,7 @@ fn serve(mut channel: Channel) -> Result<(), ControlError> {
         directory: path(&run.directory),
         socket: Some(path(&run.socket)).filter(|path| !path.as_os_str().is_empty()),
         program: format!("evenkeel {}", crate::identity::VERSION),
-        texts: Some(Texts {
-            grammar: crate::loader::file_set::grammar,
-            mask: cluster_command::mask,
-        }),
+        texts,
     };
     let runtime = options.socket.as_deref().and_then(Path::parent);
     let runtime = runtime.filter(|path| !path.as_os_str().is_empty());
