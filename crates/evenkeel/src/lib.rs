@@ -25,6 +25,7 @@ mod command;
 mod console_role;
 #[cfg(feature = "cluster")]
 mod control_role;
+mod entry_point;
 #[cfg(feature = "farm")]
 mod farm_role;
 mod features;
@@ -221,6 +222,7 @@ pub fn main(further: &[&'static Feature]) -> ExitCode {
     match name.as_str() {
         "haproxy" => haproxy::main(words),
         "keepalived" => keepalived::main(words),
+        entry_point::NAME => entry_point::main(words),
         // Selects the personality by the first argument, for callers without a link to the program.
         _ => match words.first().and_then(|word| word.to_str()) {
             Some("haproxy") => haproxy::main(words.drain(1..)),

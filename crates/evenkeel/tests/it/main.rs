@@ -15,6 +15,7 @@ mod cron_script;
 #[cfg(feature = "demonstration")]
 mod demo_platform;
 mod distrust;
+mod entry_point;
 mod environment;
 #[cfg(feature = "complete")]
 mod examples;
