@@ -5,6 +5,8 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 # Further arguments of run, bench, changes and conformance: make bench ARGS=--help
 ARGS    ?=
+# Variables of make that the scripts of a release read.
+export KEY
 # Further arguments of bench-address.
 ADDRESS_ARGS ?=
 # Further arguments of bench-boot.
@@ -50,7 +52,7 @@ xtask = $(CARGO) build --locked --workspace --bin xtask --test scenarios && \
 # The oldest supported compiler, as Cargo.toml states it.
 oldest := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help run demo-platform build test test-parts test-peers test-programs test-long fuzz bench changes conformance soak tidy screenshots manual site mdbook install install-files deb install-haproxy install-keepalived toolchain
+.PHONY: help run demo-platform build test test-parts test-peers test-programs test-long fuzz bench changes conformance soak tidy screenshots manual site mdbook install install-files deb apt-repository rpm tarball image reproducible release-check install-haproxy install-keepalived toolchain
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -186,13 +188,33 @@ install-files:
 	install -D -m 644 $(pages)/evenkeel.bash $(bash)/evenkeel
 	install -D -m 644 $(pages)/_evenkeel $(zsh)/_evenkeel
 	install -D -m 644 $(pages)/evenkeel.fish $(fish)/evenkeel.fish
-	for unit in $(notdir $(wildcard packaging/systemd/*.service)); do \
+	for unit in $(filter-out evenkeel-arbiter.service,$(notdir $(wildcard packaging/systemd/*.service))); do \
 		sed 's,/usr/bin/evenkeel,$(PREFIX)/bin/evenkeel,' packaging/systemd/$$unit >$(pages)/$$unit && \
 		install -D -m 644 $(pages)/$$unit $(unit)/$$unit || exit 1; \
 	done
 
 deb: ## build the Debian packages, into target/deb
 	scripts/make-deb $(DEB_ARGS)
+
+apt-repository: ## sign the Debian packages as a repository, into target/apt: KEY=FINGERPRINT is a key of gpg
+	scripts/make-apt-repository
+
+rpm: ## build packages for rpm with the same files, into target/rpm
+	scripts/make-rpm
+
+tarball: ## build the static program and the small arbiter as archives, into target/dist (KEY=FILE signs, by minisign)
+	scripts/make-tarball $(TARBALL_ARGS)
+	scripts/make-tarball --package evenkeel-arbiter --profile arbiter $(TARBALL_ARGS)
+
+image: ## build an image that takes the place of HAProxy's, into target/dist
+	scripts/make-image $(IMAGE_ARGS)
+
+reproducible: ## build the archive twice in different folders, and compare them byte by byte
+	scripts/check-reproducible $(REPRODUCIBLE)
+
+release-check: ## build all that a release consists of, and check it (installs what is missing, as root)
+	scripts/install-test-peers
+	scripts/check-release
 
 install-haproxy: install ## also link it under the name haproxy
 	@if [ -e $(bin)/haproxy ] && [ ! -L $(bin)/haproxy ]; then \

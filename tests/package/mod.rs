@@ -1,7 +1,9 @@
 //! Packages of Debian: what they contain, and what they do in a Debian that boots for them. The
 //! packages have the program that the tests build, so that nothing is built twice.
 
-use crate::program::{binary, root};
+mod release;
+
+use crate::program::{self, binary, root};
 use lab::{ScratchDirectory, eventually};
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,6 +19,10 @@ fn build(directory: &Path) {
     let output = Command::new(root().join("scripts/make-deb"))
         .env("DEB_DIRECTORY", directory)
         .env("EVENKEEL_PROGRAM", binary())
+        .env(
+            "EVENKEEL_ARBITER_PROGRAM",
+            program::build("evenkeel-arbiter"),
+        )
         .env("DEB_COMPRESSION", "none")
         .env("DEB_BUILD_OPTIONS", "noautodbgsym")
         .output()
@@ -67,10 +73,11 @@ fn packages_have_the_program_its_services_and_the_version_of_the_workspace() {
     lab::skip_unless_installed!("dpkg-buildpackage");
     let scratch = ScratchDirectory::new().unwrap();
     build(scratch.path());
-    let [main, haproxy, keepalived, doc] = [
+    let [main, haproxy, keepalived, arbiter, doc] = [
         "evenkeel",
         "evenkeel-haproxy",
         "evenkeel-keepalived",
+        "evenkeel-arbiter",
         "evenkeel-doc",
     ]
     .map(|name| package(scratch.path(), name));
@@ -97,6 +104,7 @@ fn packages_have_the_program_its_services_and_the_version_of_the_workspace() {
         "./usr/lib/sysusers.d/evenkeel.conf",
         "./usr/share/man/man1/evenkeel.1.gz",
         "./usr/share/bash-completion/completions/evenkeel",
+        "./usr/share/doc/evenkeel/third-party-licences.txt.gz",
     ];
     wanted.extend(others.map(str::to_owned));
     let files = has(&main, wanted);
@@ -112,15 +120,49 @@ fn packages_have_the_program_its_services_and_the_version_of_the_workspace() {
     let mut wanted = units(&["evenkeel-keepalived"]);
     wanted.push("./usr/sbin/keepalived".to_owned());
     has(&keepalived, wanted);
+    let mut wanted = units(&["evenkeel-arbiter"]);
+    let others = [
+        "./usr/bin/evenkeel",
+        "./usr/share/man/man1/evenkeel.1.gz",
+        "./usr/share/doc/evenkeel-arbiter/third-party-licences.txt.gz",
+    ];
+    wanted.extend(others.map(str::to_owned));
+    has(&arbiter, wanted);
+    // Both packages have the program of that name, so a machine has one of them.
+    assert_eq!(field(&arbiter, "Conflicts"), "evenkeel");
+    assert_eq!(field(&main, "Conflicts"), "evenkeel-arbiter");
     has(&doc, vec!["./usr/share/doc/evenkeel/index.html".to_owned()]);
     let version = env!("CARGO_PKG_VERSION");
-    for package in [&main, &haproxy, &keepalived, &doc] {
+    for package in [&main, &haproxy, &keepalived, &arbiter, &doc] {
         assert_eq!(field(package, "Version"), version);
     }
     assert_eq!(
         field(&haproxy, "Pre-Depends"),
         format!("evenkeel (>= {version})")
     );
+    packages_for_rpm_have_the_same_files(scratch.path());
+}
+
+/// Converts the packages, and compares the lists of files.
+fn packages_for_rpm_have_the_same_files(debs: &Path) {
+    lab::skip_unless_installed!("rpmbuild");
+    let rpms = debs.join("rpm");
+    let run = |script: &str, words: &[&str]| {
+        let output = Command::new(root().join("scripts").join(script))
+            .args(words)
+            .env("RPM_DEBS", debs)
+            .env("RPM_PAYLOAD", "w1.gzdio")
+            .env("DEB_DIRECTORY", debs)
+            .env("RPM_DIRECTORY", &rpms)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run("make-rpm", &[]);
+    let said = run("check-release", &["rpm"]);
+    assert_eq!(said.matches("ok rpm ").count(), 5, "{said}");
 }
 
 /// Writes a root directory of Debian with haproxy, keepalived, the packages and the trial.
@@ -144,7 +186,12 @@ fn write_root(directory: &Path, packages: &Path) {
     fs::remove_file(tar).unwrap();
     let trial = directory.join("trial");
     fs::create_dir_all(trial.join("packages")).unwrap();
-    for name in ["evenkeel", "evenkeel-haproxy", "evenkeel-keepalived"] {
+    for name in [
+        "evenkeel",
+        "evenkeel-haproxy",
+        "evenkeel-keepalived",
+        "evenkeel-arbiter",
+    ] {
         let file = package(packages, name);
         fs::copy(
             &file,

@@ -101,6 +101,32 @@ check 'haproxy serves again' sh -c 'timeout 60 sh -c "until curl -sf http://127.
 check 'haproxy is enabled again' systemctl is-enabled haproxy
 check 'evenkeel-keepalived is removed' apt-get remove --yes evenkeel-keepalived
 check 'keepalived runs again' systemctl is-active keepalived
+# The arbiter of a cluster whose first node is the complete program, at other directories.
+cp /usr/bin/evenkeel /trial/evenkeel
+node() { EVENKEEL_RUNTIME_DIRECTORY=/trial/run /trial/evenkeel "$@"; }
+check 'evenkeel-arbiter takes the place of evenkeel' installs ./evenkeel-arbiter_*.deb
+refuse 'evenkeel is removed' sh -c 'dpkg-query --show --showformat "\${db:Status-Status}" evenkeel | grep "^installed"'
+refuse 'the arbiter runs in no cluster' systemctl is-active evenkeel-arbiter
+check 'a cluster for the arbiter' node cluster init trial --name alpha --state /trial/node --listen 127.0.0.1:7501
+node run --state /trial/node >/trial/node.log 2>&1 &
+node=$!
+token() { node cluster invite --arbiter | grep -o 'EK1-[^ ]*' | head -n 1; }
+check 'its first node runs' sh -c 'timeout 120 sh -c "until EVENKEEL_RUNTIME_DIRECTORY=/trial/run /trial/evenkeel cluster invite --arbiter; do sleep 0.5; done"'
+check 'the arbiter joins' evenkeel arbiter join "$(token)" --name tie --listen 127.0.0.1:7502
+check 'evenkeel-arbiter starts' systemctl start evenkeel-arbiter
+check 'evenkeel-arbiter.service is valid' systemd-analyze --man=no verify evenkeel-arbiter.service
+check 'the arbiter votes' sh -c 'timeout 120 sh -c "until evenkeel cluster status --json | grep \"majority\":true; do sleep 0.5; done"'
+before=$(main_process evenkeel-arbiter)
+check 'an upgrade of the arbiter' reinstalls ./evenkeel-arbiter_*.deb
+check 'it does not restart the service' test "$before" = "$(main_process evenkeel-arbiter)"
+check 'the arbiter still runs' systemctl is-active evenkeel-arbiter
+refuse 'its unit is not more than it needs' sh -c 'journalctl --unit evenkeel-arbiter | grep -i -E "not permitted|denied"'
+echo "exposure of evenkeel-arbiter: $(exposure evenkeel-arbiter.service)"
+check 'evenkeel-arbiter is purged' apt-get purge --yes evenkeel-arbiter
+check 'the state of the arbiter is kept' test -e /var/lib/evenkeel/member
+kill $node
+rm -rf /var/lib/evenkeel
+
 check 'all is purged' apt-get purge --yes evenkeel evenkeel-haproxy evenkeel-keepalived
 check 'nothing is left' sh -c '! find / -xdev -path /trial -prune -o -path /var/log -prune -o -path /var/cache -prune -o -iname "*evenkeel*" -print | grep .'
 refuse 'no process is left' pgrep evenkeel
