@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// What docs/cluster.md promises about the memory of an arbiter.
 const MEMORY_MAX: u64 = 20 << 20;
 /// What docs/install.md promises about the size of the program.
-const SIZE_MAX: u64 = 8 << 20;
+const SIZE_MAX: u64 = 14 << 20;
 
 /// Returns the program of an arbiter, and whether it is a finished one.
 fn arbiter() -> (PathBuf, bool) {
