@@ -7,6 +7,7 @@ use guest::keyword::NAME;
 use guest::message::{
     Fences, FencesRequest, GuestConfigurationRequest, GuestResponse, StandstillRequest,
 };
+use guest::qemu::group::GuestGroups;
 use guest::qemu::host::{has_kvm, program};
 use guest::remote::{OpenRequest, StreamRequest};
 use guest::role::{GuestRole, RoleEnvironment};
@@ -15,6 +16,7 @@ use part::control::lease_messages;
 use part::report::StatusReport;
 use part::role::{LeaseNews, Manner, PartMessage, VolumeNews};
 use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
+use part::voice::write_error;
 use part::work::{self, Work};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -54,6 +56,7 @@ impl Work for Guests {
             runtime: directory::path().to_owned(),
             program: program(),
             confine: Some(confine),
+            groups: groups(),
             has_kvm: has_kvm(),
             move_bandwidth: guest::role::move_bandwidth(),
             claimed: directory::claimed_by_others(std::os::unix::process::parent_id()),
@@ -136,6 +139,20 @@ impl Work for Guests {
         let leases = lease_messages(NAME, says.leases, says.records);
         leases.chain(volumes).collect()
     }
+}
+
+/// Returns the control group for those of QEMU processes. Without one, guests run in the group of the
+/// role.
+fn groups() -> Option<GuestGroups> {
+    let opened = GuestGroups::from_environment();
+    opened
+        .inspect_err(|error| {
+            write_error(&format!(
+                "evenkeel: guests: no control group for each guest, so their memory is neither limited nor \
+                 reported: {error}\n"
+            ));
+        })
+        .ok()
 }
 
 pub(crate) fn confine(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd>> {

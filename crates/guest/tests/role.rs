@@ -124,6 +124,7 @@ fn begin(runtime: &Path, program: &str, payload: &[u8], kept: Option<&[u8]>) -> 
         confine: None,
         has_kvm: false,
         move_bandwidth: 0,
+        groups: None,
         claimed: std::collections::BTreeSet::new(),
         commands: "/nonexistent".into(),
     };

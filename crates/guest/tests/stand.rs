@@ -38,6 +38,7 @@ fn begin(runtime: &Path, kept: Option<&[u8]>) -> GuestRole {
         confine: None,
         has_kvm: false,
         move_bandwidth: 0,
+        groups: None,
         claimed: std::collections::BTreeSet::new(),
         commands: "/nonexistent".into(),
     };

@@ -214,6 +214,11 @@ impl GuestDirectory {
         self.0.join("process")
     }
 
+    /// Returns the path of the file that names the control group of QEMU, if QEMU has one.
+    pub fn group(&self) -> PathBuf {
+        self.0.join("group")
+    }
+
     pub fn words(&self) -> PathBuf {
         self.0.join("qemu.log")
     }

@@ -39,6 +39,9 @@ pub struct ProcessRights {
     /// True if QEMU uses the network of this machine, because its disks are on network storage.
     /// Otherwise QEMU runs in an empty network namespace.
     pub has_network: bool,
+    /// Open file of the control group that QEMU enters ([`super::group::GuestGroup::open`]); None:
+    /// QEMU stays in the group of this process.
+    pub group: Option<OwnedFd>,
 }
 
 const END_MAX: Duration = Duration::from_secs(2);
@@ -421,9 +424,13 @@ fn check_network() -> io::Result<()> {
     }
 }
 
-/// Gives up the network, the access to files and the capabilities that QEMU does not need, and
-/// limits the size of files, in the child process.
+/// Enters the control group of QEMU, gives up the network, the access to files and the capabilities
+/// that QEMU does not need, and limits the size of files, in the child process.
 fn drop_privileges(rights: &ProcessRights) -> io::Result<()> {
+    if let Some(group) = &rights.group {
+        // The process itself (cgroups(7), "cgroup.procs").
+        rustix::io::write(group, b"0")?;
+    }
     if !rights.has_network {
         leave_network()?;
     }

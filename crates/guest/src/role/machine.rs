@@ -11,6 +11,7 @@ use crate::life::{DesiredState, GuestStatus, Input, Life, PauseReason, QemuOrder
 use crate::migration::Progress;
 use crate::qemu::command::{self, StartParameters};
 use crate::qemu::external;
+use crate::qemu::group::{self, GuestGroup};
 use crate::qemu::home::{GuestDirectory, Lock, give};
 use crate::qemu::monitor::{CommandPurpose, Monitor, MonitorEvent};
 use crate::qemu::process::{ProcessRights, QemuExit, QemuProcess};
@@ -72,6 +73,8 @@ pub struct GuestMachine {
     pub(super) home: GuestDirectory,
     pub(super) life: Life,
     process: Option<QemuProcess>,
+    /// Control group of the process; None: the process is in the group of the role.
+    pub(super) group: Option<GuestGroup>,
     pub(super) monitor: Option<Monitor>,
     pub(super) due: PollTimes,
     pub(super) checker: Option<Checker>,
@@ -94,6 +97,7 @@ impl GuestMachine {
             name: name.to_owned(),
             life: Life::default(),
             process: None,
+            group: None,
             monitor: None,
             due: PollTimes::default(),
             checker: None,
@@ -116,6 +120,9 @@ impl GuestMachine {
         {
             machine.note(&format!("its previous QEMU process does not end: {error}"));
         }
+        if !is_found && !is_held(&machine.home) {
+            machine.remove_group();
+        }
         machine
     }
 
@@ -134,6 +141,7 @@ impl GuestMachine {
         ));
         let is_halted = process.is_halted();
         self.process = Some(process);
+        self.group = GuestGroup::find(&self.home);
         self.life.apply_input(Input::Found, clock::boottime_ms());
         if is_halted {
             let halted = Input::Obeyed(QemuOrder::Halt);
@@ -199,9 +207,40 @@ impl GuestMachine {
 
     /// Removes the directory of a guest that has no section and no process. If its disks were not
     /// closed, the file that says so is kept.
-    pub(super) fn forget(&self) {
+    pub(super) fn forget(&mut self) {
+        self.remove_group();
         if !self.left_open() {
             self.home.remove();
+        }
+    }
+
+    /// Removes the control group of a QEMU process that has ended.
+    fn remove_group(&mut self) {
+        self.group = None;
+        if let Some(group) = GuestGroup::find(&self.home) {
+            group.remove(&self.home);
+        }
+    }
+
+    /// Creates the control group of a QEMU process that is about to start. Without one, the guest
+    /// runs all the same.
+    fn create_group(&mut self, guest: &Guest, place: &RoleEnvironment) -> Option<OwnedFd> {
+        self.remove_group();
+        let limit = group::limit_bytes(guest.memory_bytes, place.has_kvm);
+        let group = place.groups.as_ref()?.create(&self.name, &self.home, limit);
+        let opened = group.map_err(|error| error.to_string()).and_then(|group| {
+            let opened = group.open().map_err(|error| error.to_string())?;
+            Ok((group, opened))
+        });
+        match opened {
+            Ok((group, opened)) => {
+                self.group = Some(group);
+                Some(opened)
+            }
+            Err(error) => {
+                self.note(&format!("its memory is not limited: {error}"));
+                None
+            }
         }
     }
 
@@ -245,12 +284,17 @@ impl GuestMachine {
                 // Ignores a missing file, which most guests do not have.
                 let _ = fs::remove_file(self.home.open());
             }
-            let mut words = end.to_string();
+            let killed = self.group.as_ref().and_then(GuestGroup::out_of_memory);
+            let mut words = match killed {
+                Some(killed) => format!("{end}: {killed}"),
+                None => end.to_string(),
+            };
             let last = self.home.last_output_lines();
             if !last.is_empty() {
                 words = format!("{words}: {last}");
             }
             self.monitor = None;
+            self.remove_group();
             self.note(&words);
             self.handle_migration_event(MigrationEvent::Is(Progress::Gone));
             self.life.apply_input(Input::Ended(words), now);
@@ -585,6 +629,7 @@ impl GuestMachine {
                 Input::Started
             }
             Err(error) => {
+                self.remove_group();
                 let words = error.to_string();
                 self.note(&words);
                 Input::NotStarted(words)
@@ -654,6 +699,7 @@ impl GuestMachine {
             changes_user: user.is_some(),
             file_bytes_max: Some(FILE_BYTES_MAX),
             has_network: guest.is_external(),
+            group: self.create_group(guest, place),
         };
         kept.extend(sockets.into_descriptors());
         let started =

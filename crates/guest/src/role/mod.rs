@@ -34,6 +34,7 @@ use crate::keyword::NAME;
 use crate::life::{DesiredState, GuestStatus, Input};
 use crate::message::{BEING_REMOVED, GuestConfiguration, GuestOrder, GuestResponse, RefusalReason};
 use crate::placement::Room;
+use crate::qemu::group::GuestGroups;
 use crate::qemu::home::GuestDirectory;
 use crate::qemu::process::Confine;
 use machine::GuestMachine;
@@ -85,6 +86,9 @@ pub struct RoleEnvironment {
     pub program: PathBuf,
     /// Landlock confinement of each QEMU process; None: no confinement.
     pub confine: Option<Confine>,
+    /// Delegated control group, below which each QEMU process has its own; None: QEMU processes
+    /// stay in the group of the role.
+    pub groups: Option<GuestGroups>,
     pub has_kvm: bool,
     /// Maximum bandwidth of a migration, bytes per second; zero: unlimited.
     pub move_bandwidth: u64,

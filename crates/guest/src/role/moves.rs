@@ -851,6 +851,7 @@ mod tests {
             confine: None,
             has_kvm: false,
             move_bandwidth: 0,
+            groups: None,
             claimed: std::collections::BTreeSet::new(),
             commands: "/nonexistent".into(),
         };

@@ -34,6 +34,10 @@ pub const TEMPLATE: &str = "template";
 pub const UNPLACED: &str = "placed";
 pub const ON: &str = "on";
 pub const RUNNING: &str = "running";
+/// Number: memory of the QEMU process, as the kernel counts it for its control group, bytes.
+pub const MEMORY_USED: &str = "memory used";
+/// Number: memory above which the kernel kills the QEMU process, bytes.
+pub const MEMORY_LIMIT: &str = "memory limit";
 /// Number: 1 if the guest's check is up on this node, and 0 if it is down.
 pub const CHECK: &str = "check";
 
@@ -218,6 +222,16 @@ fn rows() -> Vec<NumberRow> {
             "The memory of the guest.",
         ),
         NumberRow::new(
+            MEMORY_USED,
+            "evenkeel_guest_memory_used_bytes",
+            "Memory of QEMU on this node, as counted for its control group.",
+        ),
+        NumberRow::new(
+            MEMORY_LIMIT,
+            "evenkeel_guest_memory_limit_bytes",
+            "Memory above which the kernel kills QEMU.",
+        ),
+        NumberRow::new(
             "processors",
             "evenkeel_guest_cpus",
             "The processors of the guest.",
@@ -315,6 +329,18 @@ fn a_guest(role: &GuestRole, name: &str, guest: Option<&Guest>) -> Subject {
         process.map_or(0, |one| u64::from(one.id().unsigned_abs())),
     );
     subject.offers = offers::of_guest(role, name);
+    if let Some(group) = machine.and_then(|machine| machine.group.as_ref()) {
+        let numbers = [
+            (MEMORY_USED, group.memory_bytes()),
+            (MEMORY_LIMIT, group.limit_bytes()),
+        ];
+        for (number, value) in numbers {
+            if let Some(value) = value {
+                subject = subject.number(number, value);
+            }
+        }
+        subject = subject.fact("control group", group.path().display().to_string());
+    }
     if let Some(machine) = machine {
         subject = check(subject, machine);
         subject.events = machine.events.iter().cloned().collect();
@@ -611,6 +637,7 @@ mod tests {
             confine: None,
             has_kvm: false,
             move_bandwidth: 0,
+            groups: None,
             claimed: std::collections::BTreeSet::new(),
             commands: "/nonexistent".into(),
         };

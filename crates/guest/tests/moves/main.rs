@@ -474,6 +474,7 @@ fn begin(runtime: &Path, payload: &[u8], bandwidth: u64) -> GuestRole {
         confine: None,
         has_kvm: false,
         move_bandwidth: bandwidth,
+        groups: None,
         claimed: std::collections::BTreeSet::new(),
         commands: runtime.join("command"),
     };

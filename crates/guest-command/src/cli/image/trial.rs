@@ -179,6 +179,7 @@ impl Trial<'_> {
             changes_user: user.is_some(),
             has_network: false,
             file_bytes_max: None,
+            group: None,
         };
         let kept: Vec<_> = sockets.into_descriptors().collect();
         let process = QemuProcess::start(&program, arguments, home, &lock, &kept, rights);
