@@ -12,11 +12,24 @@ use std::process::Command;
 
 /// Units that run a proxy.
 const PROXIES: [&str; 2] = ["evenkeel.service", "evenkeel-haproxy.service"];
-const UNITS: [&str; 4] = [
+/// Units that run a supervisor.
+const SUPERVISORS: [&str; 4] = [
     PROXIES[0],
     PROXIES[1],
     "evenkeel-keepalived.service",
     "evenkeel-cluster.service",
+];
+/// All units, each with the highest exposure that `systemd-analyze security` may compute for it, in
+/// tenths. The units of haproxy, keepalived and libvirtd in Debian have 96. Releases of systemd
+/// differ by up to 2.
+const EXPOSURES: [(&str, u32); 7] = [
+    ("evenkeel.service", 52),
+    ("evenkeel-cluster.service", 52),
+    ("evenkeel-haproxy.service", 41),
+    ("evenkeel-keepalived.service", 70),
+    ("evenkeel-farm-agent.service", 31),
+    ("evenkeel-guests.service", 13),
+    ("evenkeel-qemu.service", 15),
 ];
 /// Units that run every part.
 const PLATFORMS: [&str; 2] = ["evenkeel.service", "evenkeel-cluster.service"];
@@ -147,7 +160,7 @@ fn the_commands_of_the_units_start_reload_and_end_a_proxy() {
 
 #[test]
 fn a_killed_supervisor_is_started_again_and_leaves_its_roles_alone() {
-    for name in UNITS {
+    for name in SUPERVISORS {
         let unit = Unit::read(name);
         for (key, value) in [
             ("Type", "notify"),
@@ -171,7 +184,7 @@ fn systemd_finds_nothing_to_complain_about() {
         return;
     }
     let bench = Bench::new();
-    for name in UNITS {
+    for (name, _) in EXPOSURES {
         let text = std::fs::read_to_string(unit(name)).unwrap();
         let binary = evenkeel().display().to_string();
         let file = bench.file(name, &text.replace("/usr/bin/evenkeel", &binary));
@@ -183,6 +196,58 @@ fn systemd_finds_nothing_to_complain_about() {
         let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
         assert!(outcome.status.success(), "{name}: {said}");
         assert!(!said.contains(name), "{said}");
+    }
+}
+
+#[test]
+fn exposure_of_each_unit_is_below_its_limit() {
+    let there = lab::installed("systemd-analyze");
+    if !lab::may_run("systemd-analyze computes the exposure of the units", there) {
+        return;
+    }
+    for entry in std::fs::read_dir(unit("")).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let is_listed = EXPOSURES.iter().any(|(name, _)| *name == file);
+        assert!(is_listed, "{file} has no limit");
+    }
+    for (name, limit) in EXPOSURES {
+        let outcome = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager"])
+            .arg(format!("--threshold={limit}"))
+            .arg(unit(name))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&outcome.stdout);
+        let result = said.lines().rfind(|line| line.contains(name));
+        assert!(result.is_some(), "{name}: {said}");
+        assert!(outcome.status.success(), "limit {limit}: {result:?}");
+    }
+}
+
+#[test]
+fn guest_role_may_write_to_the_control_group_of_guests() {
+    let qemu = Unit::read("evenkeel-qemu.service");
+    let [slice] = qemu.all("Slice")[..] else {
+        panic!("one slice");
+    };
+    let path = format!("/sys/fs/cgroup/{slice}/evenkeel-qemu.service");
+    let [controllers] = qemu.all("Delegate")[..] else {
+        panic!("one delegation");
+    };
+    assert!(controllers.split(' ').any(|one| one == "memory"));
+    // Neither a guest that is killed for its memory nor a stop of the unit ends the others.
+    assert_eq!(qemu.all("OOMPolicy"), ["continue"]);
+    assert_eq!(qemu.all("KillMode"), ["process"]);
+    for name in PLATFORMS {
+        let unit = Unit::read(name);
+        let variable = format!("EVENKEEL_GUEST_CGROUP={path}");
+        assert_eq!(unit.all("Environment"), [&*variable], "{name}");
+        assert_eq!(unit.all("ReadWritePaths"), [format!("-{path}")], "{name}");
+        for key in ["Wants", "After"] {
+            let units = unit.all(key).join(" ");
+            let has = units.split(' ').any(|one| one == "evenkeel-qemu.service");
+            assert!(has, "{name}: {key}");
+        }
     }
 }
 
