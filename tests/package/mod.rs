@@ -11,8 +11,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Time of the trial in an emulated Debian, beside other tests.
-const TRIAL: Duration = Duration::from_secs(3600);
+/// Time of a trial in an emulated Debian, beside other tests.
+const TRIAL: Duration = Duration::from_secs(7200);
+/// Packages of Debian that a trial needs: peers that Evenkeel replaces, and what its parts use.
+const INCLUDED: &str = "systemd,systemd-sysv,dbus,curl,iproute2,procps,apt-utils,haproxy,keepalived,\
+                        qemu-system-x86,openssl,passwd,sasl2-bin,linux-image-cloud-amd64,initramfs-tools";
+/// Names of releases, and the variable that selects one.
+const DEBIAN_12: &str = "bookworm";
+const DEBIAN_13: &str = "trixie";
+const RELEASE_VARIABLE: &str = "DEBIAN_RELEASE";
 
 /// Builds the packages into this directory.
 fn build(directory: &Path) {
@@ -96,6 +103,7 @@ fn packages_have_the_program_its_services_and_the_version_of_the_workspace() {
         "evenkeel",
         "evenkeel-cluster",
         "evenkeel-guests",
+        "evenkeel-qemu",
         "evenkeel-farm-agent",
     ]);
     let others = [
@@ -165,25 +173,35 @@ fn packages_for_rpm_have_the_same_files(debs: &Path) {
     assert_eq!(said.matches("ok rpm ").count(), 5, "{said}");
 }
 
-/// Writes a root directory of Debian with haproxy, keepalived, the packages and the trial.
-fn write_root(directory: &Path, packages: &Path) {
-    let tar = directory.with_extension("tar");
+/// Makes an archive of a release of Debian, once for all trials.
+fn debian(release: &str) -> PathBuf {
+    let archive = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("debian-{release}.tar"));
+    if archive.exists() {
+        return archive;
+    }
+    let made = archive.with_extension("new.tar");
     let status = Command::new("mmdebstrap")
         .args(["--quiet", "--variant=minbase"])
-        .arg(
-            "--include=systemd,systemd-sysv,dbus,curl,iproute2,procps,apt-utils,haproxy,keepalived",
-        )
-        .arg("--include=linux-image-cloud-amd64,initramfs-tools")
-        .arg(std::env::var("DEBIAN_RELEASE").unwrap_or_else(|_| "bookworm".to_owned()))
-        .arg(&tar)
+        .arg(format!("--include={INCLUDED}"))
+        .arg(release)
+        .arg(&made)
         .status()
         .unwrap();
     assert!(status.success());
+    fs::rename(made, &archive).unwrap();
+    archive
+}
+
+/// Writes a root directory of a release of Debian with the packages and a trial.
+fn write_root(directory: &Path, release: &str, packages: &Path, script: &str) {
     fs::create_dir(directory).unwrap();
     let mut extract = Command::new("tar");
-    extract.arg("-xf").arg(&tar).arg("-C").arg(directory);
+    extract
+        .arg("-xf")
+        .arg(debian(release))
+        .arg("-C")
+        .arg(directory);
     assert!(extract.status().unwrap().success());
-    fs::remove_file(tar).unwrap();
     let trial = directory.join("trial");
     fs::create_dir_all(trial.join("packages")).unwrap();
     for name in [
@@ -199,7 +217,8 @@ fn write_root(directory: &Path, packages: &Path) {
         )
         .unwrap();
     }
-    fs::write(trial.join("trial.sh"), include_str!("trial.sh")).unwrap();
+    fs::write(trial.join("check.sh"), include_str!("check.sh")).unwrap();
+    fs::write(trial.join("trial.sh"), script).unwrap();
     let units = directory.join("etc/systemd/system");
     let wants = units.join("multi-user.target.wants");
     fs::create_dir_all(&wants).unwrap();
@@ -257,7 +276,34 @@ fn boot_file(directory: &Path, start: &str) -> PathBuf {
 
 #[test]
 #[ignore = "it boots a Debian: make test-long"]
-fn a_debian_installs_upgrades_and_removes_the_packages() {
+fn packages_replace_their_peers_on_debian_12() {
+    run_trial(DEBIAN_12, include_str!("trial.sh"));
+}
+
+#[test]
+#[ignore = "it boots a Debian: make test-long"]
+fn packages_replace_their_peers_on_debian_13() {
+    run_trial(DEBIAN_13, include_str!("trial.sh"));
+}
+
+#[test]
+#[ignore = "it boots a Debian: make test-long"]
+fn every_part_runs_on_debian_12() {
+    run_trial(DEBIAN_12, include_str!("platform.sh"));
+}
+
+#[test]
+#[ignore = "it boots a Debian: make test-long"]
+fn every_part_runs_on_debian_13() {
+    run_trial(DEBIAN_13, include_str!("platform.sh"));
+}
+
+/// Boots a release of Debian that runs a script with the packages. DEBIAN_RELEASE selects one
+/// release.
+fn run_trial(release: &str, script: &str) {
+    if std::env::var(RELEASE_VARIABLE).is_ok_and(|selected| selected != release) {
+        return;
+    }
     lab::skip_unless_root!();
     lab::skip_unless_installed!("dh");
     lab::skip_unless_installed!("mmdebstrap");
@@ -267,7 +313,7 @@ fn a_debian_installs_upgrades_and_removes_the_packages() {
     fs::create_dir(&packages).unwrap();
     build(&packages);
     let directory = scratch.path().join("root");
-    write_root(&directory, &packages);
+    write_root(&directory, release, &packages, script);
     let disk = scratch.path().join("disk");
     let made = Command::new("mke2fs")
         .args(["-q", "-t", "ext4", "-d"])
@@ -286,7 +332,7 @@ fn a_debian_installs_upgrades_and_removes_the_packages() {
             "-smp",
             "2",
             "-m",
-            "1024",
+            "1536",
         ])
         .args(["-display", "none", "-monitor", "none", "-no-reboot"])
         .args(["-nic", "user,model=virtio-net-pci,restrict=on"])

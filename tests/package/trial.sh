@@ -1,44 +1,16 @@
 # Runs as root in a Debian that was booted for it, with the packages in /trial/packages and haproxy
 # and keepalived of Debian. Prints a line `ok NAME` or `FAILED NAME` for each check.
 
-export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
-cd /trial/packages
+. /trial/check.sh
 
-# check NAME COMMAND...
-check() {
-    name=$1
-    shift
-    if "$@" >/trial/output 2>&1; then
-        echo "ok $name"
-    else
-        echo "FAILED $name: $*"
-        cat /trial/output
-    fi
-}
-
-# refuse NAME COMMAND...
-refuse() {
-    name=$1
-    shift
-    if "$@" >/trial/output 2>&1; then
-        echo "FAILED $name: $*"
-        cat /trial/output
-    else
-        echo "ok $name"
-    fi
-}
-
-installs() { apt-get install --yes --no-install-recommends "$@"; }
-# Restored by the new version of the package, as by an upgrade.
-reinstalls() { dpkg --install "$@"; }
-main_process() { systemctl show --property MainPID --value "$1"; }
-serves() { curl --silent --fail --output /dev/null "$1"; }
-# How often `curl` fails while `$@` runs.
+# failures_during URL COMMAND...: whether the command succeeds and no request fails meanwhile.
 failures_during() {
+    url=$1
+    shift
     : >/trial/failures
     touch /trial/loading
     while [ -e /trial/loading ]; do
-        serves http://127.0.0.1:8404/ || echo failed >>/trial/failures
+        serves "$url" || echo failed >>/trial/failures
     done &
     "$@"
     result=$?
@@ -58,13 +30,13 @@ check 'its service is enabled' systemctl is-enabled evenkeel
 check 'its service runs' systemctl is-active evenkeel
 check 'its file is served' serves http://127.0.0.1:8404/
 check 'the proxy has a user of its own' pgrep --euid evenkeel-proxy
-for unit in evenkeel evenkeel-cluster evenkeel-guests evenkeel-farm-agent; do
+for unit in evenkeel evenkeel-cluster evenkeel-guests evenkeel-qemu evenkeel-farm-agent; do
     check "$unit.service is valid" systemd-analyze --man=no verify "$unit.service"
 done
 refuse 'only one service is enabled' systemctl is-enabled evenkeel-cluster
 
 before=$(main_process evenkeel)
-check 'an upgrade fails no request' failures_during reinstalls ./evenkeel_*.deb
+check 'an upgrade fails no request' failures_during http://127.0.0.1:8404/ reinstalls ./evenkeel_*.deb
 check 'an upgrade does not restart the service' test "$before" = "$(main_process evenkeel)"
 check 'an upgrade is adopted' sh -c 'journalctl --unit evenkeel | grep "the supervisor is now"'
 
@@ -74,14 +46,20 @@ refuse 'a file with an error is not taken over' installs ./evenkeel-haproxy_*.de
 check 'haproxy still serves' serves http://127.0.0.1:8080/
 check 'haproxy is still its own program' sh -c 'haproxy -v | grep --invert-match Evenkeel'
 cp /trial/haproxy.cfg /etc/haproxy/haproxy.cfg
-check 'evenkeel-haproxy is installed' installs ./evenkeel-haproxy_*.deb
+before=$(main_process haproxy)
+check 'a takeover of haproxy fails no request' failures_during http://127.0.0.1:8080/ installs ./evenkeel-haproxy_*.deb
+check 'its process executes Evenkeel' test "$before" = "$(main_process evenkeel-haproxy)"
+check 'Evenkeel is that process' sh -c "readlink /proc/$before/exe | grep evenkeel"
 check 'evenkeel-haproxy.service is valid' systemd-analyze --man=no verify evenkeel-haproxy.service
 check 'haproxy is Evenkeel' sh -c 'haproxy -v | grep Evenkeel'
+check 'evenkeel-haproxy has loaded the file' waits sh -c 'systemctl status evenkeel-haproxy | grep "serving version"'
 check 'evenkeel-haproxy serves' serves http://127.0.0.1:8080/
 check 'evenkeel-haproxy is enabled' systemctl is-enabled evenkeel-haproxy
 check 'the old name reloads it' systemctl reload haproxy
 check 'the old name shows it' sh -c 'systemctl show --property Id haproxy | grep evenkeel-haproxy'
-check 'an upgrade of both' reinstalls ./evenkeel_*.deb ./evenkeel-haproxy_*.deb
+check 'an upgrade of both' failures_during http://127.0.0.1:8080/ reinstalls ./evenkeel_*.deb ./evenkeel-haproxy_*.deb
+check 'a restart brings the protections of the unit' systemctl restart evenkeel-haproxy
+check 'NoNewPrivileges is set' sh -c 'grep "NoNewPrivs:.*1" /proc/$(systemctl show --property MainPID --value evenkeel-haproxy)/status'
 check 'evenkeel-haproxy still serves' serves http://127.0.0.1:8080/
 
 check 'evenkeel-keepalived is installed' installs ./evenkeel-keepalived_*.deb
@@ -91,7 +69,7 @@ check 'keepalived.service runs' systemctl is-active keepalived
 check 'it owns the address' sh -c 'timeout 60 sh -c "until ip address | grep 10.99.0.1; do sleep 0.2; done"'
 
 exposure() { systemd-analyze security "$1" | sed -n 's/.*level for .*: \([0-9.]*\) .*/\1/p'; }
-for unit in evenkeel evenkeel-haproxy evenkeel-keepalived; do
+for unit in evenkeel evenkeel-cluster evenkeel-haproxy evenkeel-keepalived evenkeel-farm-agent evenkeel-guests evenkeel-qemu; do
     echo "exposure of $unit: $(exposure $unit.service)"
 done
 
@@ -99,6 +77,10 @@ check 'evenkeel-haproxy is removed' apt-get remove --yes evenkeel-haproxy
 check 'haproxy is itself again' sh -c 'haproxy -v | grep --invert-match Evenkeel'
 check 'haproxy serves again' sh -c 'timeout 60 sh -c "until curl -sf http://127.0.0.1:8080/; do sleep 0.2; done"'
 check 'haproxy is enabled again' systemctl is-enabled haproxy
+check 'an installation after a removal fails no request' failures_during http://127.0.0.1:8080/ installs ./evenkeel-haproxy_*.deb
+check 'it takes over again' sh -c 'systemctl show --property Id haproxy | grep evenkeel-haproxy'
+check 'evenkeel-haproxy is removed again' apt-get remove --yes evenkeel-haproxy
+check 'haproxy serves after the second removal' waits serves http://127.0.0.1:8080/
 check 'evenkeel-keepalived is removed' apt-get remove --yes evenkeel-keepalived
 check 'keepalived runs again' systemctl is-active keepalived
 # The arbiter of a cluster whose first node is the complete program, at other directories.

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::config::{Guest, Mac};
 use crate::keyword::NAME;
 use crate::life::{GuestStatus, PauseReason};
+use crate::qemu::group::GuestGroup;
 
 use part::report::{Grade, Moment, NumberRow, StatusReport, Subject, span};
 use part::status::{
@@ -330,22 +331,29 @@ fn a_guest(role: &GuestRole, name: &str, guest: Option<&Guest>) -> Subject {
     );
     subject.offers = offers::of_guest(role, name);
     if let Some(group) = machine.and_then(|machine| machine.group.as_ref()) {
-        let numbers = [
-            (MEMORY_USED, group.memory_bytes()),
-            (MEMORY_LIMIT, group.limit_bytes()),
-        ];
-        for (number, value) in numbers {
-            if let Some(value) = value {
-                subject = subject.number(number, value);
-            }
-        }
-        subject = subject.fact("control group", group.path().display().to_string());
+        subject = add_memory(subject, group);
     }
     if let Some(machine) = machine {
         subject = check(subject, machine);
         subject.events = machine.events.iter().cloned().collect();
     }
     subject
+}
+
+/// Adds the memory of QEMU and the control group that counts it.
+fn add_memory(mut subject: Subject, group: &GuestGroup) -> Subject {
+    let used = group.memory_bytes();
+    let limit = group.limit_bytes();
+    if let (Some(used), Some(limit)) = (used, limit) {
+        let words = format!("{} MiB of at most {} MiB", used >> 20, limit >> 20);
+        subject = subject.fact(MEMORY_USED, words);
+    }
+    for (number, value) in [(MEMORY_USED, used), (MEMORY_LIMIT, limit)] {
+        if let Some(value) = value {
+            subject = subject.number(number, value);
+        }
+    }
+    subject.fact("control group", group.path().display().to_string())
 }
 
 fn describe(
