@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Time of a trial in an emulated Debian, beside other tests.
@@ -299,11 +300,13 @@ fn every_part_runs_on_debian_13() {
 }
 
 /// Boots a release of Debian that runs a script with the packages. DEBIAN_RELEASE selects one
-/// release.
+/// release. Only one machine runs at a time, because an emulated one needs all processors.
 fn run_trial(release: &str, script: &str) {
+    static MACHINE: Mutex<()> = Mutex::new(());
     if std::env::var(RELEASE_VARIABLE).is_ok_and(|selected| selected != release) {
         return;
     }
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     lab::skip_unless_root!();
     lab::skip_unless_installed!("dh");
     lab::skip_unless_installed!("mmdebstrap");

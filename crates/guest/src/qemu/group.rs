@@ -14,6 +14,7 @@ use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// Environment variable with the path of the delegated control group. The systemd units set it.
@@ -142,7 +143,6 @@ impl GuestGroup {
         let path = fs::read(home.group())
             .ok()
             .filter(|path| !path.is_empty())?;
-        use std::os::unix::ffi::OsStringExt;
         let group = GuestGroup(PathBuf::from(OsString::from_vec(path)));
         group.0.join("cgroup.procs").exists().then_some(group)
     }
