@@ -172,7 +172,7 @@ impl MemberUpgrade {
                 waiting.next(&words)?;
                 continue;
             }
-            // The cluster may have changed while the permission was on its way.
+            // The cluster may have changed before the permission was granted.
             let obstacles = self.facts()?.obstacles(VERSION);
             let Some(words) = check::list(&obstacles) else {
                 return Ok(());
