@@ -4,6 +4,7 @@
 
 mod consensus;
 mod cycles;
+mod dependencies;
 mod house;
 mod keywords;
 mod links;
@@ -16,6 +17,7 @@ mod sleeps;
 mod tree;
 mod undeclared;
 mod unfinished;
+mod unsafety;
 mod words;
 
 use std::fmt;
@@ -70,6 +72,18 @@ enum Wrong {
     SeamFeature,
     BrokenLink {
         link: String,
+    },
+    UnlistedUnsafe {
+        uses: usize,
+    },
+    NoUnsafe {
+        path: String,
+    },
+    UnlistedDependency {
+        package: String,
+    },
+    NoDependency {
+        package: String,
     },
     Unreviewed {
         digest: String,
@@ -131,6 +145,20 @@ impl fmt::Display for Wrong {
             Wrong::SeamFeature => f.write_str("only tests may enable the feature `test-seams`"),
             Wrong::BrokenLink { link } => {
                 write!(f, "the link {link} leads to no file or heading")
+            }
+            Wrong::UnlistedUnsafe { uses } => write!(
+                f,
+                "docs/unsafe.md must list this file with {uses} uses of `unsafe` and their reason"
+            ),
+            Wrong::NoUnsafe { path } => {
+                write!(f, "{path} has no unsafe code: remove its row")
+            }
+            Wrong::UnlistedDependency { package } => write!(
+                f,
+                "docs/dependencies.md must list {package}: the page says what to look at"
+            ),
+            Wrong::NoDependency { package } => {
+                write!(f, "Cargo.lock does not contain {package}: remove its row")
             }
             Wrong::Unreviewed { digest } => write!(
                 f,
@@ -220,6 +248,8 @@ fn findings() -> Result<Vec<Finding>, TidyError> {
     found.extend(links::check(&tree)?);
     let crates = house::arrows(tree.root())?;
     found.extend(house::check(&crates));
+    found.extend(unsafety::check(&tree));
+    found.extend(dependencies::check(&tree));
     found.extend(seams::check(&tree, &crates));
     found.extend(consensus::check(&tree)?);
     found.extend(cycles::check(&modules::floors(&tree)));
