@@ -666,7 +666,8 @@ mod tests {
                 conditions += 1;
             }
         }
-        assert_eq!(conditions, 1);
+        // A node and the arbiter.
+        assert_eq!(conditions, 2);
     }
 
     #[test]

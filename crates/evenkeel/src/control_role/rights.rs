@@ -49,6 +49,7 @@ fn lock_memory() -> std::io::Result<()> {
         rlim_max: libc::RLIM_INFINITY,
     };
     // Removes the limit first: memory allocated after the capability is dropped is locked, too.
+    // SAFETY: the kernel reads the structure, which lives until the call returns.
     granted(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) })?;
     // Locks pages only when they are first used, so that memory usage does not grow.
     let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
