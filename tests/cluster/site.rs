@@ -445,7 +445,11 @@ impl Machine {
     }
 
     fn evenkeel(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        self.invocation(&self.program)
+    }
+
+    fn invocation(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command
             .env("EVENKEEL_RUNTIME_DIRECTORY", self.runtime())
             .stdin(Stdio::null());
@@ -469,11 +473,8 @@ impl Machine {
 
     /// Runs a command of another program on the machine.
     pub fn command_of(&self, program: &Path, words: &[&str]) -> Said {
-        let mut command = Command::new(program);
-        command
-            .env("EVENKEEL_RUNTIME_DIRECTORY", self.runtime())
-            .stdin(Stdio::null())
-            .args(words);
+        let mut command = self.invocation(program);
+        command.args(words);
         self.finish(command)
     }
 

@@ -79,11 +79,14 @@ fn upgrade_waits_for_an_absent_member() {
     site.leader();
     site.beta.install();
     site.arbiter.kill();
-    let arbiter_is_away = || {
-        let check = site.beta.command(&["cluster", "upgrade", "--check"]);
-        check.text().contains("arbiter is not reachable")
-    };
-    assert!(eventually(SOON, arbiter_is_away), "{}", site.tell());
+    let check = || site.beta.command(&["cluster", "upgrade", "--check"]).text();
+    let arbiter_is_away = || check().contains("arbiter is not reachable");
+    assert!(
+        eventually(SOON, arbiter_is_away),
+        "{}{}",
+        check(),
+        site.tell()
+    );
     let before = site.beta.processes();
     site.beta
         .command(&["cluster", "upgrade", "--wait", "1s"])

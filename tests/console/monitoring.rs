@@ -1,8 +1,9 @@
 //! Tests the dashboard and the alerts in packaging/monitoring: a node with every part exports each
 //! metric that they name.
 
-use crate::cluster::site::{SOON, Site, configuration, vip};
+use crate::cluster::site::{SOON, configuration, vip};
 use crate::program::root;
+use crate::volume::site::{SIZE, VolumeSite};
 use lab::eventually;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -25,8 +26,8 @@ console
 \tusers staff
 \trole admin user vera
 
-volume disk
-\tsize 16m
+volume mail
+\tsize {size}
 \ton alpha beta
 \tbacking file {volumes}
 
@@ -39,7 +40,7 @@ volume data
 guest mail
 \tprefer alpha beta
 \tmemory 64m
-\tdisk disk
+\tdisk mail
 
 farm desks
 \tbind :3389 crt {dir}/desks.pem
@@ -131,14 +132,15 @@ fn dashboard_and_alerts_name_only_exported_metrics() {
     let wanted: BTreeSet<&str> = named(&of_queries).union(&named(&alerts)).copied().collect();
     assert!(wanted.len() > 30, "{wanted:?}");
 
-    let site = Site::new("console-monitoring");
+    // Each node has files of its own, and both copies of the volume `mail` are complete.
+    let volumes = VolumeSite::new("console-monitoring");
+    let site = &volumes.site;
     let dir = site.alpha.scratch();
-    let volumes = dir.join("volumes");
-    fs::create_dir(&volumes).unwrap();
     fs::write(dir.join("farm.key"), [7; 32]).unwrap();
     certificate(dir);
     let further = FURTHER
-        .replace("{volumes}", &volumes.display().to_string())
+        .replace("{volumes}", &volumes.backing())
+        .replace("{size}", &SIZE.to_string())
         .replace("{dir}", &dir.display().to_string());
     let text = configuration("two") + &further;
     site.alpha.apply(&text, &["--now"]).well();
@@ -149,10 +151,8 @@ fn dashboard_and_alerts_name_only_exported_metrics() {
     let import = ["volume", "import", "data", &raw, "--raw"];
     let mut imported = false;
     let has_all = || {
-        // Fails while the role starts, and once the volumes exist.
-        for volume in ["disk", "data"] {
-            site.alpha.command(&["volume", "create", volume]);
-        }
+        // Fails while the role starts, and once the volume exists.
+        site.alpha.command(&["volume", "create", "data"]);
         imported = imported || site.alpha.command(&import).good;
         let _ = fs::remove_file(&exported_to);
         site.alpha.command(&["volume", "export", "data", &to]);

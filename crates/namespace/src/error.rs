@@ -18,6 +18,7 @@ pub enum LabError {
     Command {
         command: String,
         exit: Exit,
+        /// Output of the command, then its error output.
         said: String,
     },
     Hangs {

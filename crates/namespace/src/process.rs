@@ -322,7 +322,7 @@ pub(crate) fn run(mut command: Command, network: Option<Arc<OwnedFd>>) -> Result
         Some(exit) => Err(LabError::Command {
             command: line.clone(),
             exit,
-            said: read_output(&mut stderr)?,
+            said: read_output(&mut stdout)? + &read_output(&mut stderr)?,
         }),
         None => Err(LabError::Hangs {
             command: line.clone(),

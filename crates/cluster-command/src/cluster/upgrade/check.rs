@@ -178,8 +178,8 @@ fn is_complete(volume: &VolumeReport) -> bool {
     }
 }
 
-/// Returns whether members with these programs work together. `program` is as a member reports it:
-/// `evenkeel 0.1.0`. Programs with an unknown form count as far apart.
+/// Returns whether members with these programs work together. `program` is as a member reports it: a
+/// name and, as its last word, the version. Programs with an unknown form count as far apart.
 fn may_work_together(program: &str, version: &str) -> bool {
     let one = program.rsplit(' ').next().and_then(numbers);
     match (one, numbers(version)) {
