@@ -2,7 +2,7 @@
 //! restart. Each change is appended to a file; a new holder is synced before its client gets a
 //! response.
 //!
-//! The file is a [`record::Journal`] ([`file`]); those of earlier versions are text ([`text`]). No
+//! The file is a [`record::Journal`] ([`mod@file`]); those of earlier versions are text ([`text`]). No
 //! client got a response for an incomplete write. The file has no times: a lease begins again at a
 //! start, so no clock has to be right. Only the longest lease is recorded, because the section may
 //! have another lease time by then. The cluster records the generation, which counts the writes, so

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Order or query of an operator.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum OperatorRequest {
-    /// Orders the image of a machine's next boot. The response is [`OrderResponse`].
+    /// Orders the image of a machine's next boot. The response is [`part::role::OrderResponse`].
     Once {
         /// Name or MAC address of the machine.
         #[serde(with = "Name")]
@@ -23,12 +23,12 @@ pub enum OperatorRequest {
         #[serde(with = "Name")]
         image: String,
     },
-    /// Switches a machine on by Wake-on-LAN. The response is [`OrderResponse`].
+    /// Switches a machine on by Wake-on-LAN. The response is [`part::role::OrderResponse`].
     Wake {
         #[serde(with = "Name")]
         machine: String,
     },
-    /// Drops the changes of a machine to its disk. The response is [`OrderResponse`].
+    /// Drops the changes of a machine to its disk. The response is [`part::role::OrderResponse`].
     Drop {
         #[serde(with = "Name")]
         machine: String,

@@ -87,7 +87,7 @@ pub fn write(path: &str, value: &str) -> Result<(), KernelError> {
 /// restoration.
 ///
 /// # Errors
-/// As [`read`] and [`write`].
+/// As [`read`] and [`write()`].
 pub fn set(path: &str, value: &str) -> Result<Option<Saved>, KernelError> {
     let before = read(path)?;
     if before == value {

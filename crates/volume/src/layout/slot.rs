@@ -203,7 +203,7 @@ impl SuperblockSlot {
         sealed_name(bytes, reader)
     }
 
-    /// Decodes the copy's identity at the start of `bytes`, like [`name_of`].
+    /// Decodes the copy's identity at the start of `bytes`, like `name_of`.
     fn identity_of(bytes: &[u8], number: u64) -> Option<(CopyIdentity, &[u8])> {
         let mut reader = Reader(bytes);
         if reader.array()? != IDENTITY_MAGIC || reader.u64()? != number {
