@@ -3,6 +3,7 @@
 //! records their digest, and says what a review is. The digest detects a change; it does not say
 //! whether the change is right.
 
+use super::lock::{self, LockedPackage};
 use super::tree::{self, Tree};
 use super::{Finding, TidyError, Wrong};
 use std::io::Write;
@@ -31,12 +32,8 @@ const PACKAGES: [&str; 12] = [
 ];
 
 pub(super) fn check(tree: &Tree) -> Result<Vec<Finding>, TidyError> {
-    let text_of = |path: &str| {
-        let file = tree.files.iter().find(|file| file.path == path);
-        file.map_or("", |file| file.text.as_str())
-    };
-    let digest = digest(tree.root(), &packages(text_of(LOCK)))?;
-    Ok(judge(text_of(REVIEW), &digest).into_iter().collect())
+    let digest = digest(tree.root(), &packages(tree.text_of(LOCK)))?;
+    Ok(judge(tree.text_of(REVIEW), &digest).into_iter().collect())
 }
 
 fn judge(review: &str, digest: &str) -> Option<Finding> {
@@ -53,18 +50,16 @@ fn judge(review: &str, digest: &str) -> Option<Finding> {
 /// Returns the entries of a lock file for `PACKAGES`, without their dependencies.
 fn packages(lock: &str) -> String {
     let mut packages = String::new();
-    for entry in lock.split("[[package]]") {
-        let value = |key: &str| {
-            let mut lines = entry.lines();
-            let value = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
-            value.map_or("", |value| value.trim_matches('"'))
-        };
-        if PACKAGES.contains(&value("name")) {
-            for key in ["name", "version", "source", "checksum"] {
-                packages.push_str(value(key));
-                packages.push(' ');
-            }
-            packages.push('\n');
+    for package in lock::packages(lock) {
+        let LockedPackage {
+            name,
+            version,
+            source,
+            checksum,
+            ..
+        } = package;
+        if PACKAGES.contains(&name) {
+            packages.push_str(&format!("{name} {version} {source} {checksum} \n"));
         }
     }
     packages

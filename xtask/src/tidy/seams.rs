@@ -32,8 +32,7 @@ struct Variable<'f> {
 }
 
 pub(super) fn check(tree: &Tree, crates: &[Arrows]) -> Vec<Finding> {
-    let documents = tree.files.iter().filter(|file| file.path == DOCUMENT);
-    let documented: String = documents.map(|file| file.text.as_str()).collect();
+    let documented = tree.text_of(DOCUMENT);
     let undocumented = variables(tree).filter(|one| {
         // A name with a placeholder is a field of the journal.
         !one.is_seam

@@ -72,6 +72,12 @@ impl Tree {
         &self.root
     }
 
+    /// Returns the text of a file; empty if it does not exist.
+    pub(super) fn text_of(&self, path: &str) -> &str {
+        let file = self.files.iter().find(|file| file.path == path);
+        file.map_or("", |file| &file.text)
+    }
+
     /// Returns the Rust files with their code.
     pub(super) fn rust(&self) -> impl Iterator<Item = (&TextFile, &str)> {
         self.files

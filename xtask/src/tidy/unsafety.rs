@@ -2,14 +2,13 @@
 //! A lint of clippy requires the comment at each block; this list is for those who review the whole.
 
 use super::tree::Tree;
-use super::{Finding, Wrong, scan};
+use super::{Finding, Wrong, rows, scan};
 use std::collections::BTreeMap;
 
 const LIST: &str = "docs/unsafe.md";
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
-    let list = tree.files.iter().find(|file| file.path == LIST);
-    let mut listed = rows(list.map_or("", |file| file.text.as_str()));
+    let mut listed = listed(tree.text_of(LIST));
     let mut found = Vec::new();
     for (file, code) in tree.rust() {
         let mut positions = scan::words(code).filter(|(_, word)| *word == "unsafe");
@@ -42,19 +41,18 @@ struct UnsafeRow<'a> {
     reason: &'a str,
 }
 
-/// Returns the rows of the list by path: ``| `path` | uses | reason |``.
-fn rows(text: &str) -> BTreeMap<&str, UnsafeRow<'_>> {
-    let rows = text.lines().enumerate().filter_map(|(at, line)| {
-        let mut cells = line.strip_prefix("| `")?.split('|').map(str::trim);
-        let path = cells.next()?.trim_end_matches('`');
-        let row = UnsafeRow {
-            line: at + 1,
+/// Returns the rows of the list by path: the number of uses, and the reason.
+fn listed(text: &str) -> BTreeMap<&str, UnsafeRow<'_>> {
+    let listed = rows::rows(text).filter_map(|row| {
+        let mut cells = row.cells.into_iter();
+        let listed = UnsafeRow {
+            line: row.line,
             uses: cells.next()?.parse().ok()?,
             reason: cells.next()?,
         };
-        Some((path, row))
+        Some((row.name, listed))
     });
-    rows.collect()
+    listed.collect()
 }
 
 #[cfg(test)]
