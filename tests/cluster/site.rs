@@ -64,6 +64,19 @@ pub fn configuration(word: &str) -> String {
         .replace("{secret}", SECRET)
 }
 
+/// Returns whether any file below a directory contains these bytes.
+pub fn holds(directory: &Path, bytes: &[u8]) -> bool {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.flatten().any(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return holds(&path, bytes);
+        }
+        let content = fs::read(&path).unwrap_or_default();
+        content.windows(bytes.len()).any(|window| window == bytes)
+    })
+}
+
 /// Three machines, their client and servers, and the networks.
 #[derive(Debug)]
 pub struct Site {

@@ -1,23 +1,9 @@
 //! Tests which members are refused: a certificate of another CA, a token that was used, a member
 //! that was removed. Also what a stolen disk of the arbiter reveals.
 
-use crate::cluster::site::{Machine, SECRET, SOON, Site, configuration};
+use crate::cluster::site::{Machine, SECRET, SOON, Site, configuration, holds};
 use lab::eventually;
 use std::fs;
-use std::path::Path;
-
-/// Returns whether any file below a directory holds these bytes.
-fn holds(directory: &Path, bytes: &[u8]) -> bool {
-    let entries = fs::read_dir(directory).unwrap();
-    entries.flatten().any(|entry| {
-        let path = entry.path();
-        if path.is_dir() {
-            return holds(&path, bytes);
-        }
-        let content = fs::read(&path).unwrap_or_default();
-        content.windows(bytes.len()).any(|window| window == bytes)
-    })
-}
 
 fn members(machine: &Machine) -> usize {
     let status = machine.status().unwrap_or_default();

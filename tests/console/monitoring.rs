@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// What metrics of this program begin with: its own, and those of HAProxy's exporter and of
+/// Prefixes of the exported metrics: those of this program, of HAProxy's exporter, and of
 /// keepalived_exporter.
 const PREFIXES: [&str; 3] = ["evenkeel_", "haproxy_", "keepalived_"];
 

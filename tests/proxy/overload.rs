@@ -2,7 +2,7 @@
 //! are still served.
 
 use crate::program::evenkeel;
-use lab::{Location, OriginServer, Peer, Probe, Syslog, eventually, free_port};
+use lab::{Location, OriginServer, Peer, Probe, Syslog, anonymous_memory, eventually, free_port};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -53,16 +53,8 @@ fn start(global: &str, origin: &OriginServer) -> Peer {
     evenkeel(Location::Here, &config, address).unwrap()
 }
 
-/// Returns the anonymous memory of the process in bytes.
 fn own_bytes(peer: &Peer) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", peer.process().pid()));
-    let status = status.unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("RssAnon:"))
-        .unwrap();
-    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kib * 1024
+    anonymous_memory(peer.process().pid()).unwrap()
 }
 
 fn processor_time(peer: &Peer) -> Duration {

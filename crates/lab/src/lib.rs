@@ -19,7 +19,7 @@
 //! | a disk that stalls, fails, ignores a flush, or loses power | [`UnreliableDisk`] |
 //! | a filter that drops selected packets | [`LabHost::block`] |
 //! | a storage system, and guests that count on it | [`IscsiTarget`] |
-//! | a machine without a disk, with real firmware | [`Diskless`], [`Image`], [`boot_disk`] |
+//! | a machine without a disk, with real firmware | [`Diskless`], [`Image`], [`boot_disk()`] |
 //! | the management controller of a machine | [`Controller`] |
 //! | a directory of users (LDAP) | [`Slapd`] |
 //! | availability as clients see it | [`Probe`], [`Watcher`] with an [`Answerer`] on each machine |
@@ -92,6 +92,7 @@ mod diskless;
 mod echo;
 mod http;
 mod image;
+mod memory;
 mod names;
 mod origin;
 mod peer;
@@ -124,6 +125,7 @@ pub use diskless::{BOOT_MAX, Booting, Diskless, Firmware};
 pub use echo::Echo;
 pub use http::{HttpResponse, MalformedMessage};
 pub use image::Image;
+pub use memory::anonymous_memory;
 pub use names::{Nameserver, Records};
 pub use origin::{Behaviour, OriginServer};
 pub use peer::Peer;

@@ -91,20 +91,8 @@ impl Member {
 
     /// Returns the anonymous resident memory of all processes of the member in bytes.
     pub fn memory(&self) -> u64 {
-        let of = |pid: rustix::process::Pid| {
-            let path = format!("/proc/{}/status", pid.as_raw_nonzero());
-            let text = std::fs::read_to_string(path).ok()?;
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix("RssAnon:"))?;
-            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-        };
-        self.process
-            .tree()
-            .into_iter()
-            .filter_map(of)
-            .map(|kilobytes| kilobytes * 1024)
-            .sum()
+        let of = |pid: rustix::process::Pid| lab::anonymous_memory(pid.as_raw_nonzero().get()).ok();
+        self.process.tree().into_iter().filter_map(of).sum()
     }
 }
 

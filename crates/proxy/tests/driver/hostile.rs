@@ -13,19 +13,9 @@ use std::time::{Duration, Instant};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Returns the anonymous memory of this process, bytes.
 fn rss_anon() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("RssAnon:"))
-        .unwrap();
-    line.split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse::<u64>()
-        .unwrap()
-        * 1024
+    let process = i32::try_from(std::process::id()).unwrap();
+    lab::anonymous_memory(process).unwrap()
 }
 
 /// Returns a text with some bytes changed, duplicated, cut or inserted.
