@@ -2,15 +2,14 @@
 //! commands of a cluster member that votes and serves nothing. The crate `arbiter` builds it with
 //! the other parts left out: nothing here refers to them, so the linker drops their code.
 
-use crate::command::already_running;
-use crate::control_role;
+use crate::command::{WantedError, already_running, local_member};
+use crate::{PROXY_ENTRY, PROXY_PROPERTIES, control_role};
 use ::command::{Subcommand, print, print_clap_error, refuse};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use cluster::member::MemberKind;
-use cluster::role::directory::{DirectoryError, MEMBER, StateDirectory, USUAL};
+use cluster::role::directory::USUAL;
 use part::control::PART as CLUSTER;
-use part::durable;
-use part::row::{self, Entry, Environment, Life, PrimaryProperties, RoleRow};
+use part::row::{self, Life, RoleRow};
 use part::spawn;
 use proxy::message::PART as PROXY;
 use std::ffi::OsString;
@@ -47,21 +46,14 @@ static CONTROL: RoleRow = RoleRow {
 /// it.
 static PRIMARY: RoleRow = RoleRow {
     part: PROXY,
-    entry: Entry {
-        argument: "proxy-role",
-        process_title: "evenkeel: proxy",
-        display_name: "proxy",
-        environment: Environment::Few,
-    },
+    entry: PROXY_ENTRY,
     main: |_| refuse(ServesNothing),
     ready_limit: Some(Duration::ZERO),
     heartbeat_grace: Duration::ZERO,
     message_recipients: &[],
     reads_reports: false,
     certified: false,
-    life: Life::Serves(PrimaryProperties {
-        operate: |level| proxy::message::ProxyMessage::Operate { level }.envelope(),
-    }),
+    life: Life::Serves(PROXY_PROPERTIES),
 };
 
 static COMMANDS: [Subcommand; 7] = [
@@ -98,17 +90,13 @@ enum StartError {
          --arbiter` on a node, then `evenkeel arbiter join TOKEN` here", .0.display()
     )]
     NoMember(PathBuf),
-    #[error("{file} is missing, but its copy {copy} is there. If this machine is the arbiter of a cluster, restore it: \
-             `cp -p {copy} {file}`. If it was removed from the cluster, delete the copy",
-            file = .0.display(), copy = durable::copy_of(.0).display())]
-    Copy(PathBuf),
     #[error(
         "this machine is the node '{0}' of a cluster, and this program is an arbiter: install the package evenkeel \
          instead of evenkeel-arbiter"
     )]
     Node(String),
     #[error(transparent)]
-    Directory(#[from] DirectoryError),
+    Membership(WantedError),
     #[error("process {0} already runs this member")]
     Running(u32),
 }
@@ -208,15 +196,10 @@ fn run(matches: &ArgMatches) -> ExitCode {
 
 /// Returns the absolute path of the state directory of an arbiter that no other process runs.
 fn membership(state: &Path) -> Result<PathBuf, StartError> {
-    if !StateDirectory::is_of_a_member(state) {
-        let member = state.join(MEMBER);
-        return Err(if durable::copy_of(&member).exists() {
-            StartError::Copy(member)
-        } else {
-            StartError::NoMember(state.to_owned())
-        });
-    }
-    let member = StateDirectory::open(state)?.member()?;
+    let member = local_member(state).map_err(|error| match error {
+        WantedError::Nothing(state) => StartError::NoMember(state),
+        error => StartError::Membership(error),
+    })?;
     if member.kind != MemberKind::Arbiter {
         return Err(StartError::Node(member.name));
     }

@@ -66,6 +66,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// Rows of the parts of this crate. Each part follows those whose sections it refers to.
+const PROXY_ENTRY: Entry = Entry {
+    argument: "proxy-role",
+    process_title: "evenkeel: proxy",
+    display_name: "proxy",
+    environment: Environment::Few,
+};
+
+const PROXY_PROPERTIES: PrimaryProperties = PrimaryProperties {
+    operate: |level| proxy::message::ProxyMessage::Operate { level }.envelope(),
+};
+
 static PARTS: &[Feature] = &[
     Feature {
         part: &address::keyword::PART,
@@ -149,21 +160,14 @@ static PARTS: &[Feature] = &[
         part: &proxy::PART,
         role: Some(&RoleRow {
             part: PROXY,
-            entry: Entry {
-                argument: "proxy-role",
-                process_title: "evenkeel: proxy",
-                display_name: "proxy",
-                environment: Environment::Few,
-            },
+            entry: PROXY_ENTRY,
             main: proxy_role::role::main,
             ready_limit: Some(Duration::from_secs(120)),
             heartbeat_grace: Duration::ZERO,
             message_recipients: &[],
             reads_reports: false,
             certified: false,
-            life: Life::Serves(PrimaryProperties {
-                operate: |level| proxy::message::ProxyMessage::Operate { level }.envelope(),
-            }),
+            life: Life::Serves(PROXY_PROPERTIES),
         }),
         commands: &[],
     },

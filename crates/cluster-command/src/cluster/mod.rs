@@ -341,7 +341,7 @@ fn remove(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     if !matches.get_flag("yes")
         && let Ok(ControlReply::Json(text)) = answer(&Request::Status, OutputFormat::Text)
-        && let Ok(status) = serde_json::from_str::<ClusterStatus>(&text)
+        && let Ok(status) = parse_status(&text)
         && let Err(words) = removal::check(&name, &status)
     {
         return refuse(words);
@@ -371,15 +371,18 @@ fn recover(matches: &ArgMatches) -> ExitCode {
 fn status(json: bool) -> ExitCode {
     match answer(&Request::Status, OutputFormat::Text) {
         Ok(ControlReply::Json(text)) if json => print(&(text + "\n")),
-        Ok(ControlReply::Json(text)) => match serde_json::from_str::<ClusterStatus>(&text) {
+        Ok(ControlReply::Json(text)) => match parse_status(&text) {
             Ok(status) => print(&status.text()),
-            Err(error) => refuse(format_args!(
-                "cannot parse the reply of the control role: {error}"
-            )),
+            Err(words) => refuse(words),
         },
         Ok(reply) => told(reply, OutputFormat::Text),
         Err(error) => refuse(error),
     }
+}
+
+fn parse_status(text: &str) -> Result<ClusterStatus, String> {
+    serde_json::from_str(text)
+        .map_err(|error| format!("cannot parse the reply of the control role: {error}"))
 }
 
 fn ask(matches: &ArgMatches, request: &Request) -> ExitCode {

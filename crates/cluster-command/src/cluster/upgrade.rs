@@ -9,12 +9,9 @@
 mod check;
 mod installed;
 
-use super::ANSWER_LIMIT;
-use crate::connection::connect;
 use check::{Obstacle, UpgradeFacts};
 use clap::ArgMatches;
 use cluster::request::{ControlReply, Request};
-use cluster::role::status::ClusterStatus;
 use command::json::OutputFormat;
 use command::{instance, refuse, status};
 use installed::InstalledProgram;
@@ -242,8 +239,7 @@ impl MemberUpgrade {
         let ControlReply::Json(text) = reply else {
             return Err("unexpected reply of the control role".to_owned());
         };
-        let status: ClusterStatus = serde_json::from_str(&text)
-            .map_err(|error| format!("cannot parse the reply of the control role: {error}"))?;
+        let status = super::parse_status(&text)?;
         let [supervisor, volumes] = status::reports(&self.instance, [supervisor::PART, VOLUMES]);
         let supervisor = supervisor.map_err(|error| error.to_string())?;
         let installed = InstalledProgram::of(self.instance.pid)?;
@@ -277,8 +273,7 @@ impl MemberUpgrade {
 
     /// Sends a request to the control role, and returns its reply.
     fn request(&self, request: &Request) -> Result<ControlReply, String> {
-        let mut client = connect().map_err(|error| error.to_string())?;
-        let reply = client.done(request, ANSWER_LIMIT, |_| ());
+        let reply = super::answer(request, self.format);
         match reply.map_err(|error| error.to_string())? {
             ControlReply::Refused { words } | ControlReply::Unknown { words } => Err(words),
             reply => Ok(reply),

@@ -23,7 +23,7 @@ pub use ::command::status;
 use ::command::{files, print, word, words};
 pub use run::absolute;
 #[cfg(feature = "cluster")]
-pub use run::already_running;
+pub use run::{WantedError, already_running, local_member};
 pub use status::of_part as status_of_part;
 
 use crate::features::{self, Subcommand};

@@ -7,7 +7,7 @@ use super::refuse;
 use crate::master::{self, MasterAddress};
 use clap::ArgMatches;
 #[cfg(feature = "cluster")]
-use cluster::role::directory::DirectoryError;
+use cluster::role::directory::{DirectoryError, LocalMember, MEMBER, StateDirectory};
 use part::before::{Before, PredecessorSignal};
 #[cfg(feature = "cluster")]
 use part::durable;
@@ -65,9 +65,21 @@ fn membership(_: Option<&Path>) -> Result<ConfigurationSource, WantedError> {
 /// Returns the cluster whose state is in a directory.
 #[cfg(feature = "cluster")]
 fn membership(state: Option<&Path>) -> Result<ConfigurationSource, WantedError> {
-    use cluster::member::MemberKind;
-    use cluster::role::directory::{MEMBER, StateDirectory, USUAL};
-    let state = state.unwrap_or_else(|| Path::new(USUAL));
+    let state = state.unwrap_or_else(|| Path::new(cluster::role::directory::USUAL));
+    let member = local_member(state)?;
+    let absolute = absolute(&[state.to_owned()]);
+    Ok(ConfigurationSource::Cluster(ClusterStart {
+        directory: absolute.into_iter().next().unwrap_or_default(),
+        arbiter: member.kind == cluster::member::MemberKind::Arbiter,
+    }))
+}
+
+/// Returns this machine as a member of the cluster whose state is in a directory.
+///
+/// # Errors
+/// The directory has no state of a member, or it cannot be read.
+#[cfg(feature = "cluster")]
+pub fn local_member(state: &Path) -> Result<LocalMember, WantedError> {
     if !StateDirectory::is_of_a_member(state) {
         let member = state.join(MEMBER);
         return Err(if durable::copy_of(&member).exists() {
@@ -76,13 +88,7 @@ fn membership(state: Option<&Path>) -> Result<ConfigurationSource, WantedError> 
             WantedError::Nothing(state.to_owned())
         });
     }
-    let directory = StateDirectory::open(state)?;
-    let member = directory.member()?;
-    let absolute = absolute(&[state.to_owned()]);
-    Ok(ConfigurationSource::Cluster(ClusterStart {
-        directory: absolute.into_iter().next().unwrap_or_default(),
-        arbiter: member.kind == MemberKind::Arbiter,
-    }))
+    Ok(StateDirectory::open(state)?.member()?)
 }
 
 /// Runs the supervisor until it ends. `sockets` are the master sockets of `-S`, in HAProxy's

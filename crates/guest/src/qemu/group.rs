@@ -144,7 +144,7 @@ impl GuestGroup {
             .ok()
             .filter(|path| !path.is_empty())?;
         let group = GuestGroup(PathBuf::from(OsString::from_vec(path)));
-        group.0.join("cgroup.procs").exists().then_some(group)
+        group.path_of_processes().exists().then_some(group)
     }
 
     fn create(&self, limit_bytes: u64) -> Result<(), GroupError> {

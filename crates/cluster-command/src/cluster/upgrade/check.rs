@@ -1,7 +1,7 @@
 //! Decides by the status of the cluster and of this member whether this member may be upgraded, and
 //! whether it is complete afterwards.
 
-use cluster::member::{MemberId, MemberKind};
+use cluster::member::MemberKind;
 use cluster::role::status::{ClusterStatus, MemberStatus};
 use cluster::role::upgrade::LEASE;
 use part::status::{CompleteCopies, VolumeReport, VolumeServiceState};
@@ -124,12 +124,11 @@ impl UpgradeFacts {
         }
         match &self.volumes {
             None => found.push(Obstacle::VolumesUnknown),
-            Some(volumes) => found.extend(volumes.iter().filter_map(|(name, volume)| {
-                let volume_name = || Obstacle::IncompleteCopies {
-                    volume: name.clone(),
-                };
-                (!is_complete(volume)).then(volume_name)
-            })),
+            Some(volumes) => {
+                let incomplete = volumes.iter().filter(|(_, volume)| !is_complete(volume));
+                let volume = incomplete.map(|(name, _)| name.clone());
+                found.extend(volume.map(|volume| Obstacle::IncompleteCopies { volume }));
+            }
         }
         found
     }
@@ -225,7 +224,7 @@ pub fn member_table(status: &ClusterStatus) -> String {
             MemberKind::Node => "node   ",
             MemberKind::Arbiter => "arbiter",
         };
-        let here = if is_me(status, member.id) {
+        let here = if member.id == status.me {
             "  (this member)"
         } else {
             ""
@@ -235,14 +234,11 @@ pub fn member_table(status: &ClusterStatus) -> String {
     status.members.iter().map(line).collect()
 }
 
-fn is_me(status: &ClusterStatus, member: MemberId) -> bool {
-    status.me == member
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use cluster::command::VersionId;
+    use cluster::member::MemberId;
     use cluster::role::status::{LeaseStatus, Reach};
     use part::status::CopyNodes;
 

@@ -4,7 +4,7 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What the kernel appends to the path of a program whose file was replaced.
+/// Suffix by which the kernel marks the path of a program whose file was replaced.
 const DELETED: &str = " (deleted)";
 
 /// The program that is installed where a process was started from.

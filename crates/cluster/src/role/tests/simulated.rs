@@ -28,6 +28,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -486,13 +487,15 @@ fn simulate<P: Future<Output = ()> + 'static>(
     }
 }
 
+/// Returns the seeds of a test: the usual ones, or with `EVENKEEL_SEED` this many from that one on, for
+/// a machine with spare time.
+fn seeds(usual: Range<u64>, many: u64) -> Range<u64> {
+    lab::setting("EVENKEEL_SEED").map_or(usual, |first| first..first + many)
+}
+
 #[test]
 fn ca_is_replaced_despite_crashes_and_absent_members_return() {
-    let seeds = match lab::setting("EVENKEEL_SEED") {
-        Some(first) => first..first + 40,
-        None => 1..4,
-    };
-    for seed in seeds {
+    for seed in seeds(1..4, 40) {
         simulate(seed, |seats, orders, mut dice| async move {
             succession(&seats, &orders, &mut dice).await;
         });
@@ -501,12 +504,7 @@ fn ca_is_replaced_despite_crashes_and_absent_members_return() {
 
 #[test]
 fn all_nodes_converge_on_one_version_despite_failures() {
-    // A machine with spare time runs more seeds, from this one on.
-    let seeds = match lab::setting("EVENKEEL_SEED") {
-        Some(first) => first..first + 100,
-        None => 1..3,
-    };
-    for seed in seeds {
+    for seed in seeds(1..3, 100) {
         simulate(seed, |seats, orders, mut dice| async move {
             history(&seats, &orders, &mut dice, 3).await;
         });

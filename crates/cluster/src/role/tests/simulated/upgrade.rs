@@ -1,6 +1,6 @@
 //! Tests that at most one node at a time is permitted to replace its program.
 
-use super::{Seats, SimulatedMachine, SimulationOrder, all_vote, simulate};
+use super::{Seats, SimulatedMachine, SimulationOrder, all_vote, seeds, simulate};
 use crate::request::{ControlReply, Request};
 use crate::role::upgrade::VALID_MS;
 use std::time::Duration;
@@ -36,12 +36,7 @@ async fn first_of_two(seats: &Seats) -> (usize, usize) {
 
 #[test]
 fn one_node_at_a_time_is_permitted_to_upgrade() {
-    // A machine with spare time runs more seeds, from this one on.
-    let seeds = match lab::setting("EVENKEEL_SEED") {
-        Some(first) => first..first + 40,
-        None => 1..3,
-    };
-    for seed in seeds {
+    for seed in seeds(1..3, 40) {
         simulate(seed, |seats, orders, mut dice| async move {
             let (first, second) = first_of_two(&seats).await;
             assert!(
